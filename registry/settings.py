@@ -1,0 +1,236 @@
+"""Where a registry lives and how it behaves: the only reader of environment and TOML.
+
+A home is one self-contained folder; every path in it follows from its root, so that a copy of the
+folder works as well as the original. Must not open databases or keys.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry.errors import HomeError, InputError
+
+HOME_VERSION = 1
+CONFIG_NAME = "genops.toml"
+DEFAULT_HOME = ".genops"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of the registry, each with its unit."""
+
+    text_bytes: int = 4 * 1024 * 1024
+    """Longest single sealed text, UTF-8 bytes."""
+    image_bytes: int = 256 * 1024 * 1024
+    """Largest image file that is read."""
+    image_pixels: int = 178_956_970
+    """Most pixels of an image that is decoded (a bomb is refused by its header)."""
+    blob_bytes: int = 64 * 1024 * 1024 * 1024
+    """Largest blob that the vault takes."""
+    outputs: int = 256
+    """Most outputs of one generation; a longer list goes into a blob."""
+    commit_batch: int = 512
+    """Most submissions in one group commit."""
+    lock_wait_s: float = 30.0
+    """Longest wait for another process that is writing, seconds."""
+    replay_s: float = 900.0
+    """Longest run of a replay in its own process, seconds."""
+    upload_bytes: int = 64 * 1024 * 1024
+    """Largest upload that the service takes."""
+    page_rows: int = 1000
+    """Most rows of one page of a listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths inside a registry's folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The file that makes the folder a home: name, uuid, format version."""
+        return self.root / CONFIG_NAME
+
+    @property
+    def database(self) -> Path:
+        """The embedded database: log, projection and sidecars."""
+        return self.root / "registry.db"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that lets one process at a time extend the log."""
+        return self.root / "registry.lock"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint, kept outside the database to detect a roll-back."""
+        return self.root / "checkpoint"
+
+    @property
+    def keys(self) -> Path:
+        """Signing keys (PEM) and their public halves."""
+        return self.root / "keys"
+
+    @property
+    def keyring(self) -> Path:
+        """The database of the keys that sealed texts are encrypted with."""
+        return self.root / "keyring.db"
+
+    @property
+    def vault(self) -> Path:
+        """The content store, a DVC repository."""
+        return self.root / "vault"
+
+    @property
+    def mlflow(self) -> Path:
+        """The embedded MLflow database and artifacts."""
+        return self.root / "mlflow"
+
+    @property
+    def work(self) -> Path:
+        """Scratch space for replays; safe to delete while nothing runs."""
+        return self.root / "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one registry behaves; frozen once loaded.
+
+    `name` and `uuid` form the log's origin `<name>/<uuid>`, fixed at init. `database_url` is None
+    for the embedded database. `mlflow_uri` is None for the embedded MLflow database.
+    """
+
+    home: Home
+    name: str
+    uuid: str
+    project: str = "default"
+    database_url: str | None = None
+    mlflow_uri: str | None = None
+    policy: str = "default"
+    passphrase: str | None = field(default=None, repr=False)
+    api_token: str | None = field(default=None, repr=False)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def origin(self) -> str:
+        """The log's origin line (C2SP tlog-checkpoint)."""
+        return f"{self.name}/{self.uuid}"
+
+
+_TOML_KEYS = ("name", "uuid", "project", "database_url", "mlflow_uri", "policy")
+
+
+def default_home(environ: Mapping[str, str] | None = None) -> str:
+    """Return the home that is used when none is named: GENOPS_HOME or `.genops`."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_HOME") or DEFAULT_HOME
+
+
+def is_url(home: str | Path) -> bool:
+    """Tell whether a home is a served registry (http or https) and not a folder."""
+    return urlsplit(str(home)).scheme in {"http", "https"}
+
+
+def remote_token(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the token for a served registry, from GENOPS_API_TOKEN."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_API_TOKEN") or None
+
+
+def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of the home at `root`; environment wins over the file.
+
+    Raises HomeError when the folder is not a home, or was made by a newer version.
+    """
+    env = os.environ if environ is None else environ
+    home = Home(Path(root).expanduser().resolve())
+    values = _read_config(home)
+    overrides = {
+        "database_url": env.get("GENOPS_DATABASE_URL"),
+        "mlflow_uri": env.get("GENOPS_MLFLOW_URI"),
+        "project": env.get("GENOPS_PROJECT"),
+    }
+    values |= {k: v for k, v in overrides.items() if v}
+    return Settings(
+        home=home,
+        passphrase=env.get("GENOPS_PASSPHRASE") or None,
+        api_token=remote_token(env),
+        limits=_limits(env),
+        **values,
+    )
+
+
+def write_config(settings: Settings) -> str:
+    """Return the text of `genops.toml` for a new home."""
+    lines = [f"version = {HOME_VERSION}"]
+    for key in _TOML_KEYS:
+        value = getattr(settings, key)
+        if value is not None:
+            lines.append(f"{key} = {_toml_string(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_string(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _read_config(home: Home) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(home.config.read_text("utf-8"))
+    except FileNotFoundError:
+        raise HomeError(
+            f"no registry at {home.root}",
+            code="home.missing",
+            hint="make one with `genops init`, or name another with --home or GENOPS_HOME",
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise HomeError(
+            f"cannot read {home.config}: {error}",
+            code="home.unreadable",
+            hint="check the file's permissions and content",
+        ) from error
+    _check_version(home, document.pop("version", None))
+    unknown = set(document) - set(_TOML_KEYS)
+    missing = {"name", "uuid"} - set(document)
+    if unknown or missing or not all(isinstance(v, str) for v in document.values()):
+        wrong = ", ".join(sorted(unknown | missing)) or "a value that is no text"
+        raise HomeError(f"{home.config} has unexpected or missing settings: {wrong}")
+    return document
+
+
+def _check_version(home: Home, version: object) -> None:
+    if not isinstance(version, int):
+        raise HomeError(f"{home.config} names no version; this is not a registry home")
+    if version > HOME_VERSION:
+        raise HomeError(
+            f"{home.root} was made by a newer version (home version {version}, "
+            f"this program reads up to {HOME_VERSION})",
+            code="home.newer",
+            hint="upgrade genops-registry",
+        )
+
+
+def _limits(env: Mapping[str, str]) -> Limits:
+    """Read limits from GENOPS_LIMIT_<NAME> variables."""
+    values: dict[str, float] = {}
+    for item in fields(Limits):
+        text = env.get(f"GENOPS_LIMIT_{item.name.upper()}")
+        if text is None:
+            continue
+        kind = type(item.default)
+        try:
+            values[item.name] = kind(text)
+        except ValueError:
+            raise InputError(
+                f"GENOPS_LIMIT_{item.name.upper()}={text!r} is not a number",
+                code="settings.limit",
+            ) from None
+    return Limits(**values)  # type: ignore[arg-type]  # each value has its field's own type

@@ -1,0 +1,148 @@
+"""The projection's tables: a pure function of the log, droppable and rebuildable.
+
+Row ids are handed out in log order, never by a database sequence, so that a rebuild gives equal
+rows. Digests are 32 raw bytes; times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+
+class RecordRow(SQLModel, table=True):
+    """One record as it is listed and filtered."""
+
+    __tablename__ = "records"
+
+    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    leaf_hash: bytes = Field(index=True)
+    payload_sha256: bytes = Field(index=True)
+    time_ms: int
+    predicate_type: str = Field(index=True)
+    build_type: str | None
+    keyid: str
+    project: str = Field(index=True)
+    campaign: str | None = Field(index=True)
+    actor: str
+    invocation_id: str
+    reproducible: bool | None
+
+
+class SubjectRow(SQLModel, table=True):
+    """Which digests a record speaks of: outputs, or the target of a taint, decision or review."""
+
+    __tablename__ = "subjects"
+
+    record_idx: int = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    sha256: bytes = Field(index=True)
+
+
+class NodeRow(SQLModel, table=True):
+    """A node of the lineage graph: an output (record, subject), or a material by its digest."""
+
+    __tablename__ = "nodes"
+    __table_args__ = (Index("ix_nodes_output", "record_idx", "position", unique=True),)
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    kind: str
+    sha256: bytes = Field(index=True)
+    name: str
+    uri: str
+    storage: str
+    record_idx: int | None
+    position: int | None
+
+
+class OutputRow(SQLModel, table=True):
+    """What is known of one output beside its lineage; `seed` is a decimal string."""
+
+    __tablename__ = "outputs"
+
+    node_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(index=True)
+    sha256: bytes = Field(index=True)
+    pixels: bytes | None = Field(index=True)
+    media_type: str | None
+    width: int | None
+    height: int | None
+    size: int | None
+    seed: str | None
+
+
+class EdgeRow(SQLModel, table=True):
+    """`child` was made from `parent`; `name` is the material's name in the child's record."""
+
+    __tablename__ = "edges"
+
+    child: int = Field(primary_key=True)
+    parent: int = Field(primary_key=True, index=True)
+    name: str
+
+
+class ClosureRow(SQLModel, table=True):
+    """Every (ancestor, descendant) pair, kept at write time so that a blast radius is a look-up."""
+
+    __tablename__ = "closure"
+    __table_args__ = (
+        Index("ix_closure_descendant", "descendant", "ancestor"),
+        {"sqlite_with_rowid": False},
+    )
+
+    ancestor: int = Field(primary_key=True)
+    descendant: int = Field(primary_key=True)
+
+
+class TaintRow(SQLModel, table=True):
+    """A taint on a digest; `cleared_by` is the record that cleared it, None while it stands."""
+
+    __tablename__ = "taints"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sha256: bytes = Field(index=True)
+    severity: str
+    cleared_by: int | None
+
+
+class DecisionRow(SQLModel, table=True):
+    """A gate's signed verdict on an asset: PASSED or FAILED."""
+
+    __tablename__ = "decisions"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sha256: bytes = Field(index=True)
+    verdict: str
+    policy: str
+
+
+class ReproductionRow(SQLModel, table=True):
+    """A signed reproduction verdict on a generation record."""
+
+    __tablename__ = "reproductions"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    of_record: bytes = Field(index=True)
+    verdict: str
+
+
+class ModelRow(SQLModel, table=True):
+    """What was declared about a model or LoRA; the newest record on a digest counts."""
+
+    __tablename__ = "models"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sha256: bytes = Field(index=True)
+    name: str
+    kind: str
+    licence: str
+    approved: bool
+
+
+class ErasureRow(SQLModel, table=True):
+    """Texts of a record were erased: its key is destroyed."""
+
+    __tablename__ = "erasures"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    of_record: bytes = Field(index=True)

@@ -1,0 +1,65 @@
+"""Sidecars: what the log does not hold and a rebuild does not restore."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+
+class BlobRow(SQLModel, table=True):
+    """Where the vault keeps a blob: our SHA-256, DVC's MD5, size in bytes."""
+
+    __tablename__ = "blobs"
+
+    sha256: bytes = Field(primary_key=True)
+    md5: bytes
+    size: int
+
+
+class SealedRow(SQLModel, table=True):
+    """A record's disclosures, encrypted (AES-256-GCM) under the key that the keyring holds for it.
+
+    `key_id` is the payload's hex SHA-256; nonce (12 bytes), then ciphertext and tag.
+    """
+
+    __tablename__ = "sealed"
+
+    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    key_id: str
+    ciphertext: bytes
+
+
+class FingerprintRow(SQLModel, table=True):
+    """A perceptual fingerprint of an asset; `name` carries every parameter that changes it."""
+
+    __tablename__ = "fingerprints"
+    __table_args__ = (Index("ix_fingerprints_asset", "sha256", "name", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    sha256: bytes
+    name: str = Field(index=True)
+    value: bytes
+    quality: int
+
+
+class OutboxRow(SQLModel, table=True):
+    """A record that a mirror has yet to receive; deleted once it was delivered."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_due", "target", "next_ms"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    record_idx: int
+    target: str
+    attempts: int = 0
+    next_ms: int = 0
+    error: str = ""
+
+
+class MirrorStateRow(SQLModel, table=True):
+    """What a mirror must remember between runs, for example MLflow's run id of a campaign."""
+
+    __tablename__ = "mirror_state"
+
+    key: str = Field(primary_key=True)
+    value: str
