@@ -1,0 +1,97 @@
+"""Checks documents against the JSON Schemas of their predicate.
+
+`jsonschema-rs` gives the verdict, `jsonschema` the message of a refusal; both are imported when
+first used. Schemas are given as values: reading them, and anything on a network, is not done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from registry.core.jsonio import escape_pointer
+from registry.core.statements import predicate_name
+from registry.errors import SchemaError
+
+SCHEMA_BASE = "https://w3id.org/genops/schema/"
+"""A schema's `$id` is this and its key, such as `generation/v1`."""
+
+
+class _Validator(Protocol):
+    def is_valid(self, instance: Any) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaSet:
+    """Schemas by `<name>/<version>`; they may refer to each other by `$id`, and to nothing else."""
+
+    documents: Mapping[str, Mapping[str, Any]]
+    _compiled: dict[str, _Validator] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def check_statement(self, statement: Mapping[str, Any]) -> None:
+        """Check a whole statement document by its predicate type.
+
+        Raises SchemaError: `schema.unknown-predicate`, or `schema.invalid` naming the JSON Pointer
+        of what does not fit.
+        """
+        kind = statement.get("predicateType")
+        name = predicate_name(kind) if isinstance(kind, str) else None
+        if name is None:
+            raise SchemaError(
+                f"predicate type {kind!r} is not known",
+                code="schema.unknown-predicate",
+                hint="this version reads the predicate types listed in docs/formats.md",
+            )
+        self.check(f"{name}/v1", statement)
+
+    def check(self, key: str, document: Any) -> None:
+        """Check a document against the schema `key`; raises SchemaError (`schema.invalid`)."""
+        if not self._validator(key).is_valid(document):
+            raise SchemaError(f"document does not fit schema {key}: {self.explain(key, document)}")
+
+    def explain(self, key: str, document: Any) -> str:
+        """Say where and why a document does not fit: `<JSON Pointer>: <reason>`; "" if it fits."""
+        from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        error = best_match(self.reference_validator(key).iter_errors(document))
+        if error is None:
+            return ""
+        pointer = "".join(f"/{escape_pointer(str(step))}" for step in error.absolute_path)
+        return f"{pointer or '/'}: {_shorten(error.message)}"
+
+    def reference_validator(self, key: str) -> Any:
+        """Return the `jsonschema` validator of a schema: slow, with messages."""
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
+        from referencing import Registry, Resource  # noqa: PLC0415
+
+        resources = [Resource.from_contents(dict(doc)) for doc in self.documents.values()]
+        registry = Registry().with_resources((r.id() or "", r) for r in resources)
+        return Draft202012Validator(dict(self._document(key)), registry=registry)
+
+    def _validator(self, key: str) -> _Validator:
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compiled[key] = self._compile(key)
+        return found
+
+    def _compile(self, key: str) -> _Validator:
+        import jsonschema_rs  # noqa: PLC0415
+
+        resources = [(str(doc["$id"]), dict(doc)) for doc in self.documents.values()]
+        return jsonschema_rs.Draft202012Validator(
+            dict(self._document(key)), registry=jsonschema_rs.Registry(resources), offline=True
+        )
+
+    def _document(self, key: str) -> Mapping[str, Any]:
+        try:
+            return self.documents[key]
+        except KeyError:
+            raise SchemaError(f"there is no schema {key}", code="schema.unknown") from None
+
+
+def _shorten(message: str, limit: int = 300) -> str:
+    """Cut a message: `jsonschema` quotes the whole value, and that may be long."""
+    return message if len(message) <= limit else f"{message[: limit - 1]}…"

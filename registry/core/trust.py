@@ -1,0 +1,231 @@
+"""Who may sign what, and when: the trust records of the log folded into a state.
+
+A pure state machine in the manner of TUF's trusted metadata set. It reads parsed statements and
+their envelopes; where they come from, and whether the log holds them, is the caller's to prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.core.dsse import Envelope, keyid, spki_from_pem, verify_p256
+from registry.core.notes import VerifierKey
+from registry.core.statements import (
+    OWN_PREDICATES,
+    PREDICATE_DECISION,
+    PREDICATE_GENERATION,
+    Statement,
+    predicate_uri,
+)
+from registry.core.times import format_time, parse_time
+from registry.errors import FormatError, TrustError
+
+ROLES = ("generator", "policy", "reviewer", "log", "admin")
+ALGORITHM = "ecdsa-p256-sha256"
+"""The one signature algorithm of records."""
+MAX_KEYS = 256
+PREDICATE_TRUST = predicate_uri("trust")
+
+_ROLE_OF_OWN = {
+    "ingest": "generator",
+    "claim": "generator",
+    "reproduction": "generator",
+    "publication": "generator",
+    "trust": "admin",
+    "erasure": "admin",
+}
+ROLE_FOR: Mapping[str, str] = {
+    PREDICATE_GENERATION: "generator",
+    PREDICATE_DECISION: "policy",
+    **{predicate_uri(name): _ROLE_OF_OWN.get(name, "reviewer") for name in OWN_PREDICATES},
+}
+"""The role that a signer needs, by predicate type."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustKey:
+    """A signer's public key, what it may sign, and from and until when (log time, epoch ms).
+
+    The window is half-open: valid when `not_before_ms` <= log time < `not_after_ms`.
+    """
+
+    keyid: str
+    spki_pem: str
+    roles: tuple[str, ...]
+    not_before_ms: int
+    not_after_ms: int | None = None
+    algorithm: str = ALGORITHM
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> TrustKey:
+        """Read a key of a trust predicate; raises FormatError (`trust.invalid`)."""
+        try:
+            until = document.get("notAfter")
+            key = cls(
+                document["keyid"],
+                document["publicKeyPem"],
+                tuple(document["roles"]),
+                parse_time(document["notBefore"]),
+                None if until is None else parse_time(until),
+                document["algorithm"],
+            )
+            der = key.spki_der
+        except (AttributeError, KeyError, TypeError) as error:
+            raise _invalid(f"a key is malformed: {error!r}") from None
+        if key.keyid != keyid(der) or key.algorithm != ALGORITHM:
+            raise _invalid(f"key {key.keyid!r} does not have the id or algorithm that it claims")
+        if not key.roles or not set(key.roles) <= set(ROLES):
+            raise _invalid(f"key {key.keyid} has no role, or one that is not known")
+        return key
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the key as a JSON-ready object."""
+        document: dict[str, Any] = {
+            "keyid": self.keyid,
+            "algorithm": self.algorithm,
+            "publicKeyPem": self.spki_pem,
+            "roles": list(self.roles),
+            "notBefore": format_time(self.not_before_ms),
+        }
+        if self.not_after_ms is not None:
+            document["notAfter"] = format_time(self.not_after_ms)
+        return document
+
+    @property
+    def spki_der(self) -> bytes:
+        """The public key as SubjectPublicKeyInfo in DER."""
+        return spki_from_pem(self.spki_pem)
+
+    def valid_at(self, log_time_ms: int) -> bool:
+        """Tell whether the key's window holds this log time."""
+        if log_time_ms < self.not_before_ms:
+            return False
+        return self.not_after_ms is None or log_time_ms < self.not_after_ms
+
+
+@dataclass(frozen=True, slots=True)
+class TrustState:
+    """Everything that the log's newest trust record says: origin, log key, signers by key id."""
+
+    origin: str
+    log_vkey: str
+    keys: Mapping[str, TrustKey]
+
+    @classmethod
+    def from_predicate(cls, predicate: Mapping[str, Any]) -> TrustState:
+        """Read the state that a trust predicate announces, without trusting it.
+
+        Raises FormatError (`trust.invalid`): malformed keys, a key twice, no admin key, or a log
+        key that is not called after the origin.
+        """
+        try:
+            origin, vkey = predicate["origin"], VerifierKey.parse(predicate["log"]["vkey"])
+            listed = predicate["keys"]
+        except (KeyError, TypeError) as error:
+            raise _invalid(f"it lacks {error}") from None
+        if vkey.name != origin:
+            raise _invalid("the log's key is not called after the origin")
+        if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_KEYS:
+            raise _invalid(f"it does not have 1..{MAX_KEYS} keys")
+        keys = {key.keyid: key for key in map(TrustKey.from_document, listed)}
+        if len(keys) != len(listed):
+            raise _invalid("a key stands twice")
+        if not any("admin" in key.roles for key in keys.values()):
+            raise _invalid("no key has the role admin, so that it could never be changed again")
+        return cls(origin, str(vkey), keys)
+
+    @classmethod
+    def genesis(cls, statement: Statement, envelope: Envelope) -> TrustState:
+        """Return the state of the record at index 0, which an admin key inside it must sign.
+
+        Raises TrustError as `authorize` does (windows aside: there is no earlier log time), and
+        FormatError for a malformed predicate.
+        """
+        state = cls.from_predicate(_trust_predicate(statement, envelope))
+        for key in state._signers(envelope):
+            if "admin" in key.roles:
+                return state
+        raise _missing_role("admin", envelope)
+
+    def apply(self, statement: Statement, envelope: Envelope, log_time_ms: int) -> TrustState:
+        """Return the state after a later trust record, which replaces the whole of this one.
+
+        It must be signed by an admin key that is valid in *this* state at its own log time. Raises
+        TrustError as `authorize` does, and `trust.origin` for a change of origin; FormatError for
+        a malformed predicate.
+        """
+        predicate = _trust_predicate(statement, envelope)
+        self.authorize(envelope, PREDICATE_TRUST, log_time_ms)
+        state = TrustState.from_predicate(predicate)
+        if state.origin != self.origin:
+            raise TrustError(
+                f"trust record is for {state.origin}, not for {self.origin}", code="trust.origin"
+            )
+        return state
+
+    def authorize(self, envelope: Envelope, predicate_type: str, log_time_ms: int) -> TrustKey:
+        """Return the key whose signature makes this envelope count at this log time.
+
+        Signatures by unknown keys are ignored; every signature by a known key must verify. Raises
+        TrustError: `trust.unknown-predicate`, `trust.unknown-key`, `trust.bad-signature`,
+        `trust.missing-role`, `trust.outside-window`.
+        """
+        role = ROLE_FOR.get(predicate_type)
+        if role is None:
+            raise TrustError(
+                f"no role may sign predicate {predicate_type!r}", code="trust.unknown-predicate"
+            )
+        entitled = [key for key in self._signers(envelope) if role in key.roles]
+        if not entitled:
+            raise _missing_role(role, envelope)
+        for key in entitled:
+            if key.valid_at(log_time_ms):
+                return key
+        raise TrustError(
+            f"key {entitled[0].keyid} is not valid at {format_time(log_time_ms)}",
+            code="trust.outside-window",
+            hint="sign with a key whose window holds the log time, or extend it by a trust record",
+        )
+
+    def _signers(self, envelope: Envelope) -> list[TrustKey]:
+        """Return the known keys that signed, refusing a signature that one of them did not make."""
+        found = []
+        for signature in envelope.signatures:
+            key = self.keys.get(signature.keyid)
+            if key is None:
+                continue
+            if not verify_p256(key.spki_der, envelope.signed_bytes, signature.sig):
+                raise TrustError(
+                    f"signature by key {key.keyid} does not cover the payload",
+                    code="trust.bad-signature",
+                )
+            found.append(key)
+        if not found:
+            raise TrustError(
+                f"no known key signed this: {envelope.signatures[0].keyid} is not trusted",
+                code="trust.unknown-key",
+                hint="add the key by a trust record, or sign with one that is trusted",
+            )
+        return found
+
+
+def _trust_predicate(statement: Statement, envelope: Envelope) -> Mapping[str, Any]:
+    """Return the predicate after checking that the statement is what the envelope carries."""
+    if statement.predicate_type != PREDICATE_TRUST:
+        raise _invalid(f"its predicate is {statement.predicate_type}")
+    if Statement.parse(envelope.payload).document != statement.document:
+        raise _invalid("the envelope carries another statement")
+    return statement.predicate
+
+
+def _missing_role(role: str, envelope: Envelope) -> TrustError:
+    return TrustError(
+        f"key {envelope.signatures[0].keyid} does not have the role {role}",
+        code="trust.missing-role",
+    )
+
+
+def _invalid(why: str) -> FormatError:
+    return FormatError(f"not a trust record: {why}", code="trust.invalid")
