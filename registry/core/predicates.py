@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from registry.core import disclosures, jsonio, statements
+from registry.core.digests import sha256_hex
 from registry.core.disclosures import Disclosure
 from registry.core.dsse import MAX_PAYLOAD_BYTES
 from registry.core.generation import Sealed
@@ -32,6 +33,11 @@ class SealedPayload:
 
     payload: bytes
     disclosures: tuple[Disclosure, ...]
+
+    @property
+    def payload_sha256(self) -> str:
+        """Hex SHA-256 of the payload."""
+        return sha256_hex(self.payload)
 
 
 @dataclass(frozen=True, slots=True)

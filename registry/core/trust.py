@@ -143,7 +143,10 @@ class TrustState:
         Raises TrustError as `authorize` does (windows aside: there is no earlier log time), and
         FormatError for a malformed predicate.
         """
-        state = cls.from_predicate(_trust_predicate(statement, envelope))
+        predicate = _trust_predicate(statement, envelope)
+        if "supersedes" in predicate:
+            raise _invalid("the first one cannot supersede another")
+        state = cls.from_predicate(predicate)
         for key in state._signers(envelope):
             if "admin" in key.roles:
                 return state
@@ -152,11 +155,14 @@ class TrustState:
     def apply(self, statement: Statement, envelope: Envelope, log_time_ms: int) -> TrustState:
         """Return the state after a later trust record, which replaces the whole of this one.
 
-        It must be signed by an admin key that is valid in *this* state at its own log time. Raises
-        TrustError as `authorize` does, and `trust.origin` for a change of origin; FormatError for
-        a malformed predicate.
+        It must be signed by an admin key that is valid in *this* state at its own log time, and
+        name the record before it in `supersedes`, so that a gap shows. Raises TrustError as
+        `authorize` does, and `trust.origin` for a change of origin; FormatError for a malformed
+        predicate.
         """
         predicate = _trust_predicate(statement, envelope)
+        if "supersedes" not in predicate:
+            raise _invalid("it does not name the trust record that it supersedes")
         self.authorize(envelope, PREDICATE_TRUST, log_time_ms)
         state = TrustState.from_predicate(predicate)
         if state.origin != self.origin:

@@ -1,0 +1,327 @@
+"""Evidence: one JSON file that proves a record to somebody who holds only the log's public key.
+
+Writes and verifies such files. Needs no registry, database or network, and must import nothing
+but the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, TypeVar
+
+from registry.core import disclosures, jsonio
+from registry.core.checkpoints import Checkpoint
+from registry.core.checkpoints import verify as verify_checkpoint
+from registry.core.disclosures import Disclosure
+from registry.core.dsse import Envelope
+from registry.core.entries import LogEntry
+from registry.core.merkle import verify_inclusion
+from registry.core.notes import VerifierKey
+from registry.core.proofs import TlogProof
+from registry.core.statements import Statement
+from registry.core.trust import PREDICATE_TRUST, TrustKey, TrustState
+from registry.errors import FormatError, GenopsError, IntegrityError, TrustError
+
+EVIDENCE_TYPE = "https://w3id.org/genops/evidence/v1"
+MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
+"""Largest evidence file: a record, its texts, and the trust records."""
+MAX_TRUST_RECORDS = 4096
+
+CheckState = Literal["passed", "failed", "skipped"]
+
+_FIELDS = {"type", "record", "disclosures", "trust"}
+_ITEM_FIELDS = {"envelope", "entry", "proof"}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceItem:
+    """A record with its proof of inclusion."""
+
+    envelope: Envelope
+    entry: LogEntry
+    proof: TlogProof
+
+    @classmethod
+    def from_document(cls, document: Any) -> EvidenceItem:
+        """Read an item of parsed JSON; raises FormatError."""
+        fields = _closed(document, _ITEM_FIELDS)
+        entry, proof = fields["entry"], fields["proof"]
+        if not isinstance(entry, str) or not isinstance(proof, str):
+            raise _invalid("an entry or a proof is not text")
+        return cls(
+            Envelope.from_document(fields["envelope"]),
+            LogEntry.parse(entry.encode("utf-8")),
+            TlogProof.parse(proof.encode("utf-8")),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the item as a JSON-ready object; entry and proof stand verbatim as text."""
+        return {
+            "envelope": self.envelope.to_document(),
+            "entry": self.entry.to_bytes().decode("ascii"),
+            "proof": self.proof.to_bytes().decode("utf-8"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A record, the disclosures that the holder may see, and the log's trust records."""
+
+    record: EvidenceItem
+    disclosures: tuple[Disclosure, ...]
+    trust: tuple[EvidenceItem, ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Evidence:
+        """Read an evidence file; raises FormatError. Says nothing about its truth."""
+        fields = _closed(jsonio.loads(data, max_bytes=MAX_EVIDENCE_BYTES), _FIELDS)
+        texts, trust = fields["disclosures"], fields["trust"]
+        if fields["type"] != EVIDENCE_TYPE:
+            raise _invalid(f"its type is not {EVIDENCE_TYPE}")
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise _invalid("its disclosures are not a list of texts")
+        if not isinstance(trust, list) or not 1 <= len(trust) <= MAX_TRUST_RECORDS:
+            raise _invalid(f"it does not hold 1..{MAX_TRUST_RECORDS} trust records")
+        return cls(
+            EvidenceItem.from_document(fields["record"]),
+            tuple(map(disclosures.parse, texts)),
+            tuple(map(EvidenceItem.from_document, trust)),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the file's bytes: the same evidence always gives the same file."""
+        return jsonio.dumps(
+            {
+                "type": EVIDENCE_TYPE,
+                "record": self.record.to_document(),
+                "disclosures": [item.encode() for item in self.disclosures],
+                "trust": [item.to_document() for item in self.trust],
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceCheck:
+    """One named check. A check is skipped when an earlier one left nothing to check."""
+
+    name: str
+    state: CheckState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceReport:
+    """The outcome of every check, and what the evidence proves as far as it does.
+
+    The values are None unless their checks passed. `document` is the statement with the disclosed
+    texts in their places; `withheld` are JSON Pointers of fields that stayed sealed.
+    """
+
+    checks: tuple[EvidenceCheck, ...]
+    record_id: str | None = None
+    index: int | None = None
+    log_time_ms: int | None = None
+    tree_size: int | None = None
+    signer: TrustKey | None = None
+    document: Mapping[str, Any] | None = field(default=None, repr=False)
+    withheld: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True when every check passed."""
+        return all(check.state == "passed" for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[EvidenceCheck, ...]:
+        """The checks that failed; skipped ones are not among them."""
+        return tuple(check for check in self.checks if check.state == "failed")
+
+
+def build_evidence(
+    record: EvidenceItem,
+    trust: Sequence[EvidenceItem],
+    disclosed: Sequence[Disclosure] = (),
+) -> bytes:
+    """Return the evidence file of a record.
+
+    `trust` holds every trust record that the checkpoint covers, by index, starting at 0; all proofs
+    must be against one checkpoint. Raises FormatError when they are not.
+    """
+    if any(item.proof.checkpoint != record.proof.checkpoint for item in trust):
+        raise _invalid("its proofs are against different checkpoints")
+    return Evidence(record, tuple(disclosed), tuple(trust)).to_bytes()
+
+
+def verify_evidence(data: bytes, *, log_vkey: str) -> EvidenceReport:
+    """Check an evidence file against the log's public key (a C2SP vkey); never raises for it.
+
+    Checks, in order: `format`, `checkpoint`, `payload`, `envelope`, `inclusion`, `statement`,
+    `trust-records`, `trust-chain`, `log-key`, `signer`, `disclosures`. Raises FormatError only for
+    a malformed `log_vkey`.
+
+    What a file cannot prove: that its maker left out no trust record after the last one in it. A
+    reader who needs that asks the log.
+    """
+    return _Verification(VerifierKey.parse(log_vkey)).run(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """The trust state that judges the record, and the newest one in the file."""
+
+    judging: TrustState
+    newest: TrustState
+
+
+class _Verification:
+    """One pass over a file: each step names itself, and hands its result to the next."""
+
+    def __init__(self, key: VerifierKey) -> None:
+        self._key = key
+        self._checks: list[EvidenceCheck] = []
+
+    def run(self, data: bytes) -> EvidenceReport:
+        evidence = self._step("format", lambda: Evidence.parse(data))
+        record = None if evidence is None else evidence.record
+        head = self._step("checkpoint", lambda e: _one_checkpoint(e, self._key), evidence)
+        whole = [
+            self._step("payload", _check_payload, record),
+            self._step("envelope", _check_envelope, record),
+            self._step("inclusion", _check_inclusion, record, head),
+        ]
+        statement = self._step("statement", lambda r: Statement.parse(r.envelope.payload), record)
+        held = self._step("trust-records", _check_trust_records, evidence, head)
+        trust = self._step("trust-chain", _fold_trust, evidence, statement, held)
+        self._step("log-key", lambda t: _check_log_key(t, self._key), trust)
+        signer = self._step("signer", _check_signer, trust, record, statement, whole[-1])
+        opened = self._step("disclosures", _open, evidence, statement)
+        return self._report(record, head, signer, opened, proved=None not in whole)
+
+    def _step(self, name: str, check: Callable[..., _T], *needed: Any) -> _T | None:
+        """Run a check on what earlier ones gave; skip it when one of them gave nothing."""
+        if any(value is None for value in needed):
+            self._checks.append(EvidenceCheck(name, "skipped", "an earlier check failed"))
+            return None
+        try:
+            result = check(*needed)
+        except GenopsError as error:
+            self._checks.append(EvidenceCheck(name, "failed", f"{error.code}: {error.message}"))
+            return None
+        self._checks.append(EvidenceCheck(name, "passed"))
+        return result
+
+    def _report(
+        self,
+        record: EvidenceItem | None,
+        head: Checkpoint | None,
+        signer: TrustKey | None,
+        opened: Mapping[str, Any] | None,
+        *,
+        proved: bool,
+    ) -> EvidenceReport:
+        checks = tuple(self._checks)
+        if record is None or head is None or not proved:
+            return EvidenceReport(checks)
+        return EvidenceReport(
+            checks,
+            record.entry.record_id,
+            record.proof.index,
+            record.entry.time_ms,
+            head.size,
+            signer,
+            opened,
+            tuple(disclosures.sealed_pointers(opened)) if opened is not None else (),
+        )
+
+
+def _one_checkpoint(evidence: Evidence, key: VerifierKey) -> Checkpoint:
+    note = evidence.record.proof.checkpoint
+    if any(item.proof.checkpoint != note for item in evidence.trust):
+        raise _mismatch("the proofs are against different checkpoints")
+    return verify_checkpoint(note, key)
+
+
+def _check_payload(item: EvidenceItem) -> bool:
+    if item.envelope.payload_sha256 != item.entry.payload_sha256:
+        raise _mismatch("the payload does not have the digest that the log entry names")
+    return True
+
+
+def _check_envelope(item: EvidenceItem) -> bool:
+    if item.envelope.sha256 != item.entry.envelope_sha256:
+        raise _mismatch("the envelope does not have the digest that the log entry names")
+    return True
+
+
+def _check_inclusion(item: EvidenceItem, head: Checkpoint) -> bool:
+    proof = item.proof
+    verify_inclusion(item.entry.leaf_hash(), proof.index, head.size, proof.hashes, head.root)
+    return True
+
+
+def _check_trust_records(evidence: Evidence, head: Checkpoint) -> bool:
+    """Check that the log holds every trust record, in the order of the log, from index 0."""
+    for item in evidence.trust:
+        _check_payload(item)
+        _check_envelope(item)
+        _check_inclusion(item, head)
+    indices = [item.proof.index for item in evidence.trust]
+    if indices[0] != 0 or any(a >= b for a, b in pairwise(indices)):
+        raise _mismatch("the trust records are not in the log's order, starting at index 0")
+    return True
+
+
+def _fold_trust(evidence: Evidence, statement: Statement, _: bool) -> _Trust:
+    """Fold the trust records, remembering the state that judges the record: the one before it.
+
+    The record at index 0 is judged by the state that it announces itself.
+    """
+    first, index = evidence.trust[0], evidence.record.proof.index
+    if index == 0 and statement.predicate_type != PREDICATE_TRUST:
+        raise TrustError("the record at index 0 is not a trust record", code="trust.genesis")
+    judging = newest = TrustState.genesis(Statement.parse(first.envelope.payload), first.envelope)
+    for previous, item in pairwise(evidence.trust):
+        later = Statement.parse(item.envelope.payload)
+        if later.predicate.get("supersedes") != previous.entry.record_id:
+            raise TrustError(
+                f"the trust record before that at index {item.proof.index} is missing",
+                code="trust.gap",
+            )
+        newest = newest.apply(later, item.envelope, item.entry.time_ms)
+        if item.proof.index < index:
+            judging = newest
+    return _Trust(judging, newest)
+
+
+def _check_log_key(trust: _Trust, key: VerifierKey) -> bool:
+    """Check that the newest trust record names the log key: an older one may have been rotated."""
+    if trust.newest.log_vkey != str(key):
+        raise TrustError("the trust records name another log key", code="trust.log-key")
+    return True
+
+
+def _check_signer(trust: _Trust, item: EvidenceItem, statement: Statement, _: bool) -> TrustKey:
+    return trust.judging.authorize(item.envelope, statement.predicate_type, item.entry.time_ms)
+
+
+def _open(evidence: Evidence, statement: Statement) -> Mapping[str, Any]:
+    opened: Mapping[str, Any] = disclosures.unseal(statement.document, evidence.disclosures)
+    return opened
+
+
+def _closed(document: Any, fields: set[str]) -> Mapping[str, Any]:
+    if not isinstance(document, dict) or document.keys() != fields:
+        raise _invalid(f"an object does not have exactly the fields {', '.join(sorted(fields))}")
+    return document
+
+
+def _mismatch(why: str) -> IntegrityError:
+    return IntegrityError(why, code="evidence.mismatch")
+
+
+def _invalid(why: str) -> FormatError:
+    return FormatError(f"not evidence: {why}", code="evidence.invalid")
