@@ -9,16 +9,18 @@ from __future__ import annotations
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
+from registry.store.types import BIG_INT
+
 
 class RecordRow(SQLModel, table=True):
     """One record as it is listed and filtered."""
 
     __tablename__ = "records"
 
-    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
     leaf_hash: bytes = Field(index=True)
     payload_sha256: bytes = Field(index=True)
-    time_ms: int
+    time_ms: int = Field(sa_type=BIG_INT)
     predicate_type: str = Field(index=True)
     build_type: str | None
     keyid: str
@@ -34,7 +36,7 @@ class SubjectRow(SQLModel, table=True):
 
     __tablename__ = "subjects"
 
-    record_idx: int = Field(primary_key=True)
+    record_idx: int = Field(primary_key=True, sa_type=BIG_INT)
     position: int = Field(primary_key=True)
     sha256: bytes = Field(index=True)
 
@@ -45,13 +47,13 @@ class NodeRow(SQLModel, table=True):
     __tablename__ = "nodes"
     __table_args__ = (Index("ix_nodes_output", "record_idx", "position", unique=True),)
 
-    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
     kind: str
     sha256: bytes = Field(index=True)
     name: str
     uri: str
     storage: str
-    record_idx: int | None
+    record_idx: int | None = Field(sa_type=BIG_INT)
     position: int | None
 
 
@@ -60,14 +62,16 @@ class OutputRow(SQLModel, table=True):
 
     __tablename__ = "outputs"
 
-    node_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    record_idx: int = Field(index=True)
+    node_id: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
+    record_idx: int = Field(index=True, sa_type=BIG_INT)
     sha256: bytes = Field(index=True)
     pixels: bytes | None = Field(index=True)
     media_type: str | None
     width: int | None
     height: int | None
-    size: int | None
+    size: int | None = Field(sa_type=BIG_INT)
     seed: str | None
 
 
@@ -76,8 +80,8 @@ class EdgeRow(SQLModel, table=True):
 
     __tablename__ = "edges"
 
-    child: int = Field(primary_key=True)
-    parent: int = Field(primary_key=True, index=True)
+    child: int = Field(primary_key=True, sa_type=BIG_INT)
+    parent: int = Field(primary_key=True, index=True, sa_type=BIG_INT)
     name: str
 
 
@@ -90,8 +94,8 @@ class ClosureRow(SQLModel, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    ancestor: int = Field(primary_key=True)
-    descendant: int = Field(primary_key=True)
+    ancestor: int = Field(primary_key=True, sa_type=BIG_INT)
+    descendant: int = Field(primary_key=True, sa_type=BIG_INT)
 
 
 class TaintRow(SQLModel, table=True):
@@ -99,10 +103,12 @@ class TaintRow(SQLModel, table=True):
 
     __tablename__ = "taints"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     sha256: bytes = Field(index=True)
     severity: str
-    cleared_by: int | None
+    cleared_by: int | None = Field(sa_type=BIG_INT)
 
 
 class DecisionRow(SQLModel, table=True):
@@ -110,7 +116,9 @@ class DecisionRow(SQLModel, table=True):
 
     __tablename__ = "decisions"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     sha256: bytes = Field(index=True)
     verdict: str
     policy: str
@@ -121,7 +129,9 @@ class ReproductionRow(SQLModel, table=True):
 
     __tablename__ = "reproductions"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     of_record: bytes = Field(index=True)
     verdict: str
 
@@ -131,7 +141,9 @@ class ModelRow(SQLModel, table=True):
 
     __tablename__ = "models"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     sha256: bytes = Field(index=True)
     name: str
     kind: str
@@ -144,5 +156,7 @@ class ErasureRow(SQLModel, table=True):
 
     __tablename__ = "erasures"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     of_record: bytes = Field(index=True)

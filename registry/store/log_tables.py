@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from sqlmodel import Field, SQLModel
 
+from registry.store.types import BIG_INT
+
 
 class LogEntryRow(SQLModel, table=True):
     """One leaf: the entry's bytes as hashed, and the digests that it commits to (32 bytes each)."""
 
     __tablename__ = "log_entries"
 
-    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
     entry: bytes
     leaf_hash: bytes = Field(unique=True)
     payload_sha256: bytes = Field(unique=True)
@@ -32,7 +34,7 @@ class TileHashRow(SQLModel, table=True):
     __tablename__ = "tile_hashes"
 
     level: int = Field(primary_key=True)
-    idx: int = Field(primary_key=True)
+    idx: int = Field(primary_key=True, sa_type=BIG_INT)
     hash: bytes
 
 
@@ -42,10 +44,10 @@ class LogHeadRow(SQLModel, table=True):
     __tablename__ = "log_head"
 
     id: int = Field(default=1, primary_key=True)
-    size: int
+    size: int = Field(sa_type=BIG_INT)
     frontier: bytes
     checkpoint: bytes
-    time_ms: int
+    time_ms: int = Field(sa_type=BIG_INT)
 
 
 class InvocationRow(SQLModel, table=True):
@@ -54,4 +56,15 @@ class InvocationRow(SQLModel, table=True):
     __tablename__ = "invocations"
 
     invocation_id: str = Field(primary_key=True)
-    idx: int
+    idx: int = Field(sa_type=BIG_INT)
+
+
+class TrustRecordRow(SQLModel, table=True):
+    """Which records are trust records, so that the keys are known without reading every envelope.
+
+    An index into the log, not a truth of its own: `check_log` derives it again.
+    """
+
+    __tablename__ = "trust_records"
+
+    idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)

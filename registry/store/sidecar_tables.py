@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
+from registry.store.types import BIG_INT
+
 
 class BlobRow(SQLModel, table=True):
     """Where the vault keeps a blob: our SHA-256, DVC's MD5, size in bytes."""
@@ -13,7 +15,7 @@ class BlobRow(SQLModel, table=True):
 
     sha256: bytes = Field(primary_key=True)
     md5: bytes
-    size: int
+    size: int = Field(sa_type=BIG_INT)
 
 
 class SealedRow(SQLModel, table=True):
@@ -24,7 +26,9 @@ class SealedRow(SQLModel, table=True):
 
     __tablename__ = "sealed"
 
-    record_idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
     key_id: str
     ciphertext: bytes
 
@@ -35,7 +39,7 @@ class FingerprintRow(SQLModel, table=True):
     __tablename__ = "fingerprints"
     __table_args__ = (Index("ix_fingerprints_asset", "sha256", "name", unique=True),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG_INT)
     sha256: bytes
     name: str = Field(index=True)
     value: bytes
@@ -48,11 +52,11 @@ class OutboxRow(SQLModel, table=True):
     __tablename__ = "outbox"
     __table_args__ = (Index("ix_outbox_due", "target", "next_ms"),)
 
-    id: int | None = Field(default=None, primary_key=True)
-    record_idx: int
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG_INT)
+    record_idx: int = Field(sa_type=BIG_INT)
     target: str
     attempts: int = 0
-    next_ms: int = 0
+    next_ms: int = Field(default=0, sa_type=BIG_INT)
     error: str = ""
 
 

@@ -1,0 +1,17 @@
+"""Column types and the bridge from table models to the plain tables that bulk writes use.
+
+Knows nothing of what any table means.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Integer, Table
+from sqlmodel import SQLModel
+
+BIG_INT = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits on every database; SQLite's INTEGER has them, and alone may alias the row id."""
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return the table behind a model, for Core statements (an ORM flush costs ten times more)."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]
