@@ -191,7 +191,7 @@ def model(
     digest_kind: Literal["sha256", "modelset-v1"],
     licence: str,
     approved: bool,
-    uri: str,
+    uri: str = "",
 ) -> Predicate:
     """Register a model, LoRA or dataset, by the subject's digest."""
     return _fields(
@@ -201,7 +201,7 @@ def model(
         digestKind=digest_kind,
         licence=licence,
         approved=approved,
-        uri=uri,
+        uri=uri or None,
     )
 
 

@@ -65,10 +65,11 @@ class SchemaSet:
     def reference_validator(self, key: str) -> Any:
         """Return the `jsonschema` validator of a schema: slow, with messages."""
         from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
-        from referencing import Registry, Resource  # noqa: PLC0415
+        from referencing import Registry  # noqa: PLC0415
+        from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
 
-        resources = [Resource.from_contents(dict(doc)) for doc in self.documents.values()]
-        registry = Registry().with_resources((r.id() or "", r) for r in resources)
+        resources = [(uri, DRAFT202012.create_resource(doc)) for uri, doc in self._by_uri()]
+        registry = Registry().with_resources(resources)
         return Draft202012Validator(dict(self._document(key)), registry=registry)
 
     def _validator(self, key: str) -> _Validator:
@@ -80,10 +81,13 @@ class SchemaSet:
     def _compile(self, key: str) -> _Validator:
         import jsonschema_rs  # noqa: PLC0415
 
-        resources = [(str(doc["$id"]), dict(doc)) for doc in self.documents.values()]
+        registry = jsonschema_rs.Registry(self._by_uri())
         return jsonschema_rs.Draft202012Validator(
-            dict(self._document(key)), registry=jsonschema_rs.Registry(resources), offline=True
+            dict(self._document(key)), registry=registry, offline=True
         )
+
+    def _by_uri(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(str(doc["$id"]), dict(doc)) for doc in self.documents.values() if "$id" in doc]
 
     def _document(self, key: str) -> Mapping[str, Any]:
         try:
