@@ -1,0 +1,187 @@
+"""Segments: one DVC directory per range of the log, so that DVC's own commands carry a registry.
+
+A segment names its members by MD5 for DVC, and by SHA-256 in its file `SHA256SUMS`, whose digest
+stands in the pointer. A checked-out segment can be checked with `sha256sum --check`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from registry.core.digests import is_sha256
+from registry.core.generation import Blob
+from registry.errors import FormatError, InputError, IntegrityError, MaterialError
+from registry.vault.store import Vault, sync_folder
+
+FORMAT = "genops-segment-v1"
+FOLDER = "segments"
+CHECKPOINT = "checkpoint"
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The blobs of log indices `first` to `last`, by path, and the checkpoint that covers them."""
+
+    first: int
+    last: int
+    members: Mapping[str, Blob]
+    checkpoint: bytes
+
+
+def segment_path(vault: Vault, first: int, last: int) -> Path:
+    """Return where the pointer of a segment lies."""
+    return vault.root / FOLDER / f"{first}-{last}.dvc"
+
+
+def write_segment(
+    vault: Vault, first: int, last: int, members: Mapping[str, Blob], checkpoint: bytes
+) -> Path:
+    """Write a segment and return its pointer, durable on return; its members are in the vault.
+
+    Idempotent. Raises InputError (`segment.path`: a member's path cannot be a file's;
+    `segment.range`), IntegrityError (`segment.conflict`: the range was written with other
+    content), and whatever `Vault.put` does.
+    """
+    if not 0 <= first <= last:
+        raise InputError(f"no segment runs from {first} to {last}", code="segment.range")
+    _check_paths(members)
+    sums = vault.put(_sums(members))
+    files = {**members, CHECKPOINT: vault.put(checkpoint), SUMS: sums}
+    manifest = vault.put_manifest(_manifest(files))
+    pointer = segment_path(vault, first, last)
+    _write_pointer(pointer, _pointer(first, last, files, manifest, sums))
+    return pointer
+
+
+def read_segment(vault: Vault, pointer: Path) -> Segment:
+    """Read a segment from its pointer; its manifest, sums and checkpoint are checked.
+
+    The members' bytes are not. Raises FormatError (`segment.invalid`), IntegrityError
+    (`vault.altered`), MaterialError (`material.missing`: fetch it with `dvc pull` first).
+    """
+    out, meta = _parse_pointer(pointer)
+    listed = _parse_manifest(vault.read_manifest(out["md5"], meta["manifest_sha256"]))
+    if SUMS not in listed or CHECKPOINT not in listed:
+        raise _invalid(pointer, f"its manifest lacks {SUMS} or {CHECKPOINT}")
+    sums = _parse_sums(vault.read(vault.blob_at(listed.pop(SUMS), meta["sums_sha256"])))
+    checkpoint = vault.read(vault.blob_at(listed.pop(CHECKPOINT), meta["checkpoint_sha256"]))
+    if sums.keys() != listed.keys():
+        raise _invalid(pointer, f"its manifest and {SUMS} name different files")
+    members = {path: vault.blob_at(md5, sums[path]) for path, md5 in listed.items()}
+    return Segment(meta["first"], meta["last"], members, checkpoint)
+
+
+def _check_paths(members: Mapping[str, Blob]) -> None:
+    """Refuse paths that are not plain, relative and POSIX, or that lie below another's."""
+    for path in members:
+        parts = path.split("/")
+        if any(part in {"", ".", ".."} for part in parts) or not _printable(path):
+            raise _unfit(path, "is not a plain relative path")
+        if path in {CHECKPOINT, SUMS}:
+            raise _unfit(path, "is taken by the segment itself")
+        above = ("/".join(parts[:end]) for end in range(1, len(parts)))
+        if any(other in members for other in above):
+            raise _unfit(path, "lies below another member")
+
+
+def _printable(path: str) -> bool:
+    return path.isprintable() and "\\" not in path
+
+
+def _sums(members: Mapping[str, Blob]) -> bytes:
+    """Return lines of `<sha256>  <path>`, as `sha256sum` writes and checks them."""
+    lines = (f"{members[path].sha256}  {path}\n" for path in sorted(members))
+    return "".join(lines).encode("utf-8")
+
+
+def _parse_sums(data: bytes) -> dict[str, str]:
+    lines = [line.partition("  ") for line in data.decode("utf-8").splitlines()]
+    sums = {path: digest for digest, _, path in lines}
+    if len(sums) != len(lines) or not all(map(is_sha256, sums.values())):
+        raise FormatError(f"{SUMS} is malformed", code="segment.invalid")
+    return sums
+
+
+def _manifest(files: Mapping[str, Blob]) -> bytes:
+    """Return a DVC directory object, byte for byte as DVC writes it."""
+    rows = [{"md5": files[path].md5, "relpath": path} for path in sorted(files)]
+    return json.dumps(rows, sort_keys=True).encode("utf-8")
+
+
+def _parse_manifest(data: bytes) -> dict[str, str]:
+    return {row["relpath"]: row["md5"] for row in json.loads(data)}
+
+
+def _pointer(
+    first: int, last: int, files: Mapping[str, Blob], manifest: Blob, sums: Blob
+) -> dict[str, Any]:
+    out = {
+        "md5": manifest.md5,
+        "size": sum(blob.size for blob in files.values()),
+        "nfiles": len(files),
+        "hash": "md5",
+        "path": f"{first}-{last}",
+    }
+    meta = {
+        "format": FORMAT,
+        "first": first,
+        "last": last,
+        "manifest_sha256": manifest.sha256,
+        "sums_sha256": sums.sha256,
+        "checkpoint_sha256": files[CHECKPOINT].sha256,
+    }
+    return {"outs": [out], "meta": {"genops": meta}}
+
+
+def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        document = yaml.safe_load(pointer.read_text("utf-8"))
+        out, meta = document["outs"][0], document["meta"]["genops"]
+        texts = (out["md5"], *(meta[f"{name}_sha256"] for name in ("manifest", "sums", CHECKPOINT)))
+        fits = meta["format"] == FORMAT and all(isinstance(text, str) for text in texts)
+        fits = fits and all(isinstance(meta[name], int) for name in ("first", "last"))
+    except FileNotFoundError:
+        raise MaterialError(f"there is no segment at {pointer}", code="material.missing") from None
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+        raise _invalid(pointer, repr(error)) from None
+    if not fits:
+        raise _invalid(pointer, f"it is not of format {FORMAT}")
+    return out, meta
+
+
+def _write_pointer(pointer: Path, document: Mapping[str, Any]) -> None:
+    data = yaml.safe_dump(dict(document), sort_keys=False).encode("utf-8")
+    pointer.parent.mkdir(exist_ok=True)
+    if pointer.exists():
+        if pointer.read_bytes() != data:
+            raise IntegrityError(
+                f"segment {pointer.stem} was written before, with other content",
+                code="segment.conflict",
+                hint="the log forked, or the vault belongs to another registry",
+            )
+        return
+    scratch = pointer.with_name(f".{pointer.name}.{secrets.token_hex(8)}")
+    with scratch.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(pointer)
+    sync_folder(pointer.parent)
+    sync_folder(pointer.parent.parent)
+
+
+def _unfit(path: str, why: str) -> InputError:
+    return InputError(f"segment member {path!r} {why}", code="segment.path")
+
+
+def _invalid(pointer: Path, why: str) -> FormatError:
+    return FormatError(f"{pointer} is no segment: {why}", code="segment.invalid")
