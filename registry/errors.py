@@ -130,3 +130,19 @@ class MissingExtraError(GenopsError):
     """A feature needs an optional part of the distribution that is not installed."""
 
     code = "install.missing-extra"
+
+
+def revive(fields: dict[str, str]) -> GenopsError:
+    """Return the error that `to_dict` described elsewhere: same class, code, message and hint."""
+    code = fields.get("code", GenopsError.code)
+    head = code.split(".", 1)[0]
+    kind = _BY_CODE.get(code) or _BY_AREA.get(head, GenopsError)
+    return kind(fields.get("message", ""), code=code, hint=fields.get("hint", ""))
+
+
+def _tree(kind: type[GenopsError]) -> list[type[GenopsError]]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _tree(child))]
+
+
+_BY_CODE = {kind.code: kind for kind in _tree(GenopsError)}
+_BY_AREA = {kind.code.split(".", 1)[0]: kind for kind in reversed(_tree(GenopsError))}

@@ -6,6 +6,7 @@ folder works as well as the original. Must not open databases or keys.
 
 from __future__ import annotations
 
+import getpass
 import os
 import tomllib
 from collections.abc import Mapping
@@ -104,7 +105,8 @@ class Settings:
     """How one registry behaves; frozen once loaded.
 
     `name` and `uuid` form the log's origin `<name>/<uuid>`, fixed at init. `database_url` is None
-    for the embedded database. `mlflow_uri` is None for the embedded MLflow database.
+    for the embedded database. `mlflow_uri` is None for the embedded MLflow database. `actor` is
+    the name of the person or service on whose behalf records are made; it is always sealed.
     """
 
     home: Home
@@ -114,6 +116,7 @@ class Settings:
     database_url: str | None = None
     mlflow_uri: str | None = None
     policy: str = "default"
+    actor: str = "unknown"
     passphrase: str | None = field(default=None, repr=False)
     api_token: str | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
@@ -124,7 +127,7 @@ class Settings:
         return f"{self.name}/{self.uuid}"
 
 
-_TOML_KEYS = ("name", "uuid", "project", "database_url", "mlflow_uri", "policy")
+_CONFIG_KEYS = ("name", "uuid", "project", "database_url", "mlflow_uri", "policy")
 
 
 def default_home(environ: Mapping[str, str] | None = None) -> str:
@@ -144,6 +147,22 @@ def remote_token(environ: Mapping[str, str] | None = None) -> str | None:
     return env.get("GENOPS_API_TOKEN") or None
 
 
+def login_name() -> str:
+    """Return the name of the user who runs this process, or `unknown`."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def child_environ(without: tuple[str, ...], extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment for a child process.
+
+    Variables that start with one of `without` are left out; those in `extra` are put in.
+    """
+    return {k: v for k, v in os.environ.items() if not k.startswith(without)} | dict(extra)
+
+
 def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings of the home at `root`; environment wins over the file.
 
@@ -160,6 +179,7 @@ def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) ->
     values |= {k: v for k, v in overrides.items() if v}
     return Settings(
         home=home,
+        actor=env.get("GENOPS_ACTOR") or login_name(),
         passphrase=env.get("GENOPS_PASSPHRASE") or None,
         api_token=remote_token(env),
         limits=_limits(env),
@@ -170,7 +190,7 @@ def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) ->
 def write_config(settings: Settings) -> str:
     """Return the text of `genops.toml` for a new home."""
     lines = [f"version = {HOME_VERSION}"]
-    for key in _TOML_KEYS:
+    for key in _CONFIG_KEYS:
         value = getattr(settings, key)
         if value is not None:
             lines.append(f"{key} = {_toml_string(value)}")
@@ -198,7 +218,7 @@ def _read_config(home: Home) -> dict[str, Any]:
             hint="check the file's permissions and content",
         ) from error
     _check_version(home, document.pop("version", None))
-    unknown = set(document) - set(_TOML_KEYS)
+    unknown = set(document) - set(_CONFIG_KEYS)
     missing = {"name", "uuid"} - set(document)
     if unknown or missing or not all(isinstance(v, str) for v in document.values()):
         wrong = ", ".join(sorted(unknown | missing)) or "a value that is no text"
@@ -225,9 +245,8 @@ def _limits(env: Mapping[str, str]) -> Limits:
         text = env.get(f"GENOPS_LIMIT_{item.name.upper()}")
         if text is None:
             continue
-        kind = type(item.default)
         try:
-            values[item.name] = kind(text)
+            values[item.name] = int(text) if isinstance(item.default, int) else float(text)
         except ValueError:
             raise InputError(
                 f"GENOPS_LIMIT_{item.name.upper()}={text!r} is not a number",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-AssetKind = Literal["generated", "ingested", "claimed"]
-TextState = Literal["readable", "erased", "none"]
+AssetKind = Literal["generated", "ingested"]
+TextState = Literal["readable", "erased", "locked", "none"]
 Verdict = Literal[
     "identical", "identical-pixels", "equivalent", "different", "not-reproducible", "erased"
 ]
@@ -90,7 +90,7 @@ class TaintView(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Event(Answer):
-    """Another record that speaks of an asset: a decision, taint, reproduction, erasure, …"""
+    """Another record that speaks of an asset: a decision, taint, reproduction or erasure."""
 
     record: str
     index: int
@@ -104,7 +104,8 @@ class Passport(Answer):
     """All that is known of one output of one record.
 
     `parameters` holds what the caller chose, texts readable where their key still exists;
-    otherwise a text stays `{"sealed": {...}}` and `text` says `erased`. `events` are the other
+    otherwise a text stays `{"sealed": {...}}` and `text` says `erased`, or `locked` when the
+    keyring is not here. `events` are the other
     records that speak of the same bytes.
     """
 
@@ -138,7 +139,7 @@ class Passport(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Check(Answer):
-    """One named check: signature, role, entry, inclusion, checkpoint, schema, blob, …"""
+    """One named check, such as signature, inclusion, checkpoint, schema or blob."""
 
     name: str
     ok: bool

@@ -1,0 +1,138 @@
+"""One picture from one request: load the model, wrap it, run it, return the receipt.
+
+What `genops generate` and campaigns share. A pipeline is loaded afresh for each call, so that
+nothing of an earlier one (a LoRA left on, a swapped scheduler) can leak into the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generators.demo_model import BASE, STYLES, lora_file
+from registry.errors import InputError, MissingExtraError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registry.core.answers import Receipt
+    from registry.sdk import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to generate. `loras` maps a file, or a style of the demo model, to its scale.
+
+    With `image` (an asset id or a file) the picture starts from it, and `strength` (0 to 1) says
+    how far it may leave it. `seed` is 0 to 2^64-1, or None for a fresh one.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int | None = None
+    model: Path | None = None
+    loras: Mapping[str, float] = field(default_factory=dict)
+    image: str | None = None
+    strength: float = 0.6
+    steps: int = 20
+    guidance_scale: float = 3.0
+
+
+def shoot(
+    registry: Registry,
+    request: Request,
+    *,
+    project: str | None = None,
+    campaign: str | None = None,
+    out: Path | None = None,
+) -> Receipt:
+    """Generate and record one picture; with `out`, also write it there.
+
+    Raises InputError or MaterialError for a model, LoRA or image that cannot be used, and
+    MissingExtraError without diffusers; nothing is recorded then.
+    """
+    from generators import recorded
+    from generators.seeds import check_seed
+
+    if request.seed is not None:
+        check_seed(request.seed)
+    image = None if request.image is None else _open_image(registry, request.image)
+    pipe = recorded(
+        _load(request, from_image=image is not None),
+        registry,
+        project=project,
+        campaign=campaign,
+    )
+    _load_loras(pipe, request)
+    result = pipe(
+        request.prompt,
+        negative_prompt=request.negative_prompt,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        **_chance(request),
+        **({} if image is None else {"image": image, "strength": request.strength}),
+    )
+    if out is not None:
+        out.write_bytes(registry.blob(result.receipt.assets[0]).read_bytes())
+    receipt: Receipt = result.receipt
+    return receipt
+
+
+def _load(request: Request, *, from_image: bool) -> Any:
+    try:
+        from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
+    except ImportError as error:
+        raise MissingExtraError(
+            "generating needs diffusers and torch, which are not installed",
+            hint="pip install 'genops-registry[generate]'",
+        ) from error
+    folder = request.model or BASE
+    if not (folder / "model_index.json").is_file():
+        raise InputError(
+            f"{folder} is not a diffusers model folder",
+            code="model.unusable",
+            hint="it must hold a model_index.json, as `save_pretrained` writes it",
+        )
+    kind = AutoPipelineForImage2Image if from_image else AutoPipelineForText2Image
+    pipe = kind.from_pretrained(folder, local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _load_loras(pipe: Any, request: Request) -> None:
+    names = []
+    for number, source in enumerate(request.loras):
+        path = lora_file(source) if source in STYLES else Path(source)
+        if not path.is_file():
+            raise InputError(
+                f"no LoRA at {path}",
+                code="input.lora",
+                hint=f"give a safetensors file, or one of {', '.join(STYLES)}",
+            )
+        name = source if source in STYLES else f"lora{number}"
+        pipe.load_lora_weights(path, adapter_name=name)
+        names.append(name)
+    if names:
+        pipe.set_adapters(names, list(request.loras.values()))
+
+
+def _chance(request: Request) -> dict[str, Any]:
+    """Return the generator of a chosen seed; without one the wrapper draws and records a seed."""
+    import torch
+
+    if request.seed is None:
+        return {}
+    return {"generator": torch.Generator().manual_seed(request.seed)}
+
+
+def _open_image(registry: Registry, ref: str) -> Any:
+    from registry.similarity.decode import open_image
+
+    try:
+        path = registry.blob(ref)
+    except NotFoundError:
+        path = Path(ref)
+        if not path.is_file():
+            raise
+    return open_image(path, registry.settings.limits).convert("RGB")

@@ -1,0 +1,292 @@
+"""The registry as a library: one typed object behind the command line, the service and scripts.
+
+A thin face over the workflows: every method opens nothing of its own and returns a frozen answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from registry.catalog.queries import ListFilter
+from registry.core.answers import (
+    AssetSummary,
+    GateReport,
+    Impact,
+    Lineage,
+    LogReport,
+    MirrorReport,
+    Passport,
+    Receipt,
+    Reproduction,
+    Verification,
+)
+from registry.core.digests import asset_id
+from registry.core.generation import Generation
+from registry.store.transaction import read
+from registry.workflows import inspect, refs, trace
+from registry.workflows.services import Services
+
+if TYPE_CHECKING:
+    from registry.log.reader import LogReader
+    from registry.settings import Settings
+    from registry.similarity.finder import FindResult
+
+Progress = Callable[[int, int], None]
+"""Called with the records done and the records in all."""
+
+
+class Registry:
+    """One open registry home; use it as a context manager, from any number of threads.
+
+    Every reference `ref` is an asset id (`sha256:<hex>`), a record id (`rec:<hex>`), a unique
+    prefix of 8 or more hex digits, or a path to a file with the same bytes. Methods that take one
+    raise NotFoundError, AmbiguousError or InputError when it names nothing, or more than one
+    thing. Made by `open_registry`.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the database and the keyring."""
+        self._services.keyring.close()
+        self._services.engine.dispose()
+
+    @property
+    def settings(self) -> Settings:
+        """How this registry behaves, and where it lives."""
+        return self._services.settings
+
+    @property
+    def log(self) -> LogReader:
+        """The transparency log: heads, entries, proofs, tiles."""
+        return self._services.reader
+
+    def record(
+        self,
+        generation: Generation,
+        *,
+        blobs: Iterable[bytes | Path] = (),
+        project: str | None = None,
+        actor: str | None = None,
+    ) -> Receipt:
+        """Record a generation: durable, signed and in the log when this returns.
+
+        `blobs` are the bytes or files of materials that the vault is to keep. Raises InputError,
+        MaterialError, TrustError, ConflictError, HomeError; nothing is recorded then.
+        """
+        from registry.workflows.record import record
+
+        return record(self._services, generation, blobs=blobs, project=project, actor=actor)
+
+    def ingest(
+        self,
+        path: str | Path,
+        *,
+        parents: Sequence[str] = (),
+        note: str = "",
+        project: str | None = None,
+        actor: str | None = None,
+    ) -> Receipt:
+        """Register an existing file that no generator of ours made, with its known parents."""
+        from registry.workflows.ingest import ingest
+
+        return ingest(
+            self._services, path, parents=parents, note=note, project=project, actor=actor
+        )
+
+    def list(  # the verb that users know
+        self,
+        *,
+        project: str | None = None,
+        campaign: str | None = None,
+        kind: str | None = None,
+        tainted: bool | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[AssetSummary]:
+        """Return a page of outputs, newest first."""
+        chosen = ListFilter(project, campaign, kind, tainted)
+        return inspect.list_assets(self._services, chosen, limit=limit, offset=offset)
+
+    def resolve(self, ref: str | Path) -> str:
+        """Return the asset id that a reference names."""
+        with read(self._services.engine) as conn:
+            return asset_id(refs.output(conn, ref)["sha256"].hex())
+
+    def get(self, ref: str | Path) -> Passport:
+        """Return an asset's passport: its newest record, or the record named."""
+        return inspect.passport(self._services, str(ref))
+
+    def blob(self, ref: str | Path) -> Path:
+        """Return the stored file of an asset, its SHA-256 checked."""
+        return inspect.stored_file(self._services, str(ref))
+
+    def verify(self, ref: str | Path) -> Verification:
+        """Check every link from an asset's bytes to the signed tree head; raises for none."""
+        from registry.workflows.verify import verify
+
+        return verify(self._services, str(ref))
+
+    def find(self, source: str | Path | bytes, *, radius: int = 62) -> FindResult:
+        """Look a picture up: same bytes, same pixels, and perceptual matches apart.
+
+        `radius` is the largest perceptual distance, in bits of 256.
+        """
+        from registry.similarity.finder import find
+
+        data = source if isinstance(source, bytes) else Path(source)
+        return find(self._services.engine, data, self.settings.limits, radius=radius)
+
+    def lineage(
+        self, ref: str | Path, *, direction: str = "up", depth: int | None = None
+    ) -> Lineage:
+        """Return the graph around an asset or material: `up`, `down` or `both`."""
+        return trace.lineage(self._services, str(ref), direction=direction, depth=depth)
+
+    def impact(self, ref: str | Path, *, limit: int = 100, offset: int = 0) -> Impact:
+        """Return the blast radius of an asset or material: all that derives from it."""
+        return trace.impact(self._services, str(ref), limit=limit, offset=offset)
+
+    def taint(
+        self,
+        ref: str | Path,
+        *,
+        reason: str,
+        severity: str = "high",
+        actor: str | None = None,
+    ) -> Receipt:
+        """Taint an asset or material: the gate denies it and all that derives from it."""
+        from registry.workflows.taint import taint
+
+        return taint(
+            self._services,
+            str(ref),
+            action="taint",
+            reason=reason,
+            severity=severity,
+            actor=actor,
+        )
+
+    def clear_taint(self, ref: str | Path, *, reason: str, actor: str | None = None) -> Receipt:
+        """Clear the taints that name an asset or material."""
+        from registry.workflows.taint import taint
+
+        return taint(self._services, str(ref), action="clear", reason=reason, actor=actor)
+
+    def gate(
+        self, assets: Sequence[str | Path], *, policy: str = "default", record: bool = True
+    ) -> GateReport:
+        """Decide whether assets may be released; decisions are signed and logged.
+
+        `policy` is the name of a shipped bundle or a folder with a `policy.yaml`. Raises
+        PolicyError for a bundle that cannot be used.
+        """
+        from registry.workflows.gate import gate
+
+        return gate(self._services, [str(a) for a in assets], policy=policy, record=record)
+
+    def reproduce(
+        self,
+        ref: str | Path,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        record: bool = True,
+        out: Path | None = None,
+    ) -> Reproduction:
+        """Make an asset again in a fresh process, compare, and log the verdict.
+
+        Raises MaterialError when a material is missing or altered.
+        """
+        from registry.workflows.reproduce import reproduce
+
+        return reproduce(
+            self._services, str(ref), overrides=overrides or {}, record=record, out=out
+        )
+
+    def erase(self, ref: str | Path, *, reason: str, actor: str | None = None) -> Receipt:
+        """Destroy the key of a record's sealed texts; every proof stays valid."""
+        from registry.workflows.erase import erase
+
+        return erase(self._services, str(ref), reason=reason, actor=actor)
+
+    def evidence(self, ref: str | Path, *, texts: bool = True) -> bytes:
+        """Return one JSON file that proves a record offline, with or without its texts."""
+        from registry.workflows.evidence import evidence
+
+        return evidence(self._services, str(ref), texts=texts)
+
+    def register_model(
+        self,
+        source: str | Path,
+        *,
+        name: str,
+        kind: str,
+        licence: str,
+        approved: bool = False,
+        uri: str = "",
+        actor: str | None = None,
+    ) -> Receipt:
+        """Declare a model or LoRA (file, folder or digest): name, SPDX licence, approval."""
+        from registry.workflows.models import register_model
+
+        return register_model(
+            self._services,
+            source,
+            name=name,
+            kind=kind,
+            licence=licence,
+            approved=approved,
+            uri=uri,
+            actor=actor,
+        )
+
+    def models(self) -> Sequence[dict[str, Any]]:
+        """Return every declared model and LoRA, oldest declaration first."""
+        from registry.workflows.models import list_models
+
+        return list_models(self._services)
+
+    def check_log(self, progress: Progress | None = None) -> LogReport:
+        """Re-verify the whole log: tree, checkpoint, envelopes, signatures, trust, schemas."""
+        from registry.workflows.maintain import check_log
+
+        return check_log(self._services, progress)
+
+    def rebuild_catalog(self, progress: Progress | None = None) -> int:
+        """Derive the projection anew from the log; return the number of records read."""
+        from registry.workflows.maintain import rebuild_catalog
+
+        return rebuild_catalog(self._services, progress)
+
+    def sync_mirrors(self, targets: Sequence[str] = ("mlflow", "vault")) -> Sequence[MirrorReport]:
+        """Send what is due to MLflow and into vault segments; a mirror that is down is reported."""
+        from registry.workflows.mirror import sync
+
+        return sync(self._services, targets)
+
+    def mirror_status(self) -> Sequence[MirrorReport]:
+        """Tell what waits for each mirror."""
+        from registry.workflows.mirror import status
+
+        return status(self._services)
+
+    def check_mirror(self, target: str = "mlflow") -> tuple[str, ...]:
+        """Compare a mirror's copies with the log; return each difference as a line."""
+        from registry.workflows.mirror import check
+
+        return check(self._services, target)

@@ -1,0 +1,246 @@
+"""Listings and passports: all that is known of an asset, gathered from every room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping
+
+from registry.catalog import queries
+from registry.catalog.projector import ASSET_KINDS
+from registry.core.answers import (
+    AssetSummary,
+    Event,
+    MaterialView,
+    Passport,
+    TaintView,
+)
+from registry.core.digests import asset_id, record_id
+from registry.core.disclosures import sealed_digest
+from registry.core.generation import Blob
+from registry.core.statements import Statement, predicate_name
+from registry.core.times import format_time
+from registry.errors import ErasedError, GenopsError
+from registry.store.transaction import read
+from registry.workflows import refs
+from registry.workflows.services import Services
+from registry.workflows.texts import OpenStatement, open_statement
+
+
+def list_assets(
+    services: Services, chosen: queries.ListFilter, *, limit: int, offset: int
+) -> list[AssetSummary]:
+    """Return a page of outputs, newest first."""
+    most = services.settings.limits.page_rows
+    with read(services.engine) as conn:
+        rows = queries.list_outputs(conn, chosen, limit=min(limit, most), offset=offset)
+        return summaries(services, conn, rows)
+
+
+def summaries(
+    services: Services, conn: Connection, rows: Sequence[RowMapping]
+) -> list[AssetSummary]:
+    """Turn output rows into listing lines."""
+    tainted = queries.tainted_nodes(conn, [row["node_id"] for row in rows])
+    return [_summary(services, row, row["node_id"] in tainted) for row in rows]
+
+
+def passport(services: Services, text: str) -> Passport:
+    """Return all that is known of the output that `text` names.
+
+    Raises NotFoundError or AmbiguousError for a reference that names no one output.
+    """
+    with read(services.engine) as conn:
+        row = refs.output(conn, text)
+        taints = queries.taints_of(conn, row["sha256"])
+        about = queries.records_about(conn, row["sha256"])
+        on = queries.records_on(conn, row["leaf_hash"])
+        others = {r["idx"]: r for r in (*about, *on) if r["idx"] != row["record_idx"]}
+        verdicts = queries.verdicts_of(conn, list(others))
+    statement = statement_of(services, row["record_idx"])
+    opened = open_statement(services, row["record_idx"], statement)
+    predicate = opened.document["predicate"]
+    return Passport(
+        id=asset_id(row["sha256"].hex()),
+        kind=row["kind"],
+        record=record_id(row["leaf_hash"].hex()),
+        index=row["record_idx"],
+        time=format_time(row["time_ms"]),
+        project=row["project"],
+        campaign=row["campaign"],
+        path=_path(services, row),
+        media_type=row["media_type"],
+        width=row["width"],
+        height=row["height"],
+        size=row["size"],
+        pixels=row["pixels"].hex() if row["pixels"] else None,
+        seed=row["seed"],
+        build_type=(predicate.get("buildDefinition") or {}).get("buildType"),
+        actor=dict(predicate.get("genops_actor", {})),
+        signer=signer_of(services, row["record_idx"]),
+        reproducible=row["reproducible"],
+        reasons=tuple((predicate.get("genops_reproducible") or {}).get("reasons", ())),
+        text=opened.state,
+        parameters=_parameters(predicate, row["position"]),
+        internals=dict((predicate.get("buildDefinition") or {}).get("internalParameters", {})),
+        materials=materials(services, statement, row["position"]),
+        taints=tuple(_taint(services, taint) for taint in taints),
+        events=tuple(_event(r, verdicts) for _, r in sorted(others.items())),
+        log=_log(services, row["record_idx"]),
+    )
+
+
+def statement_of(services: Services, index: int) -> Statement:
+    """Return the parsed statement of a record, as it was signed."""
+    return Statement.parse(services.reader.envelope(index).payload)
+
+
+def materials(services: Services, statement: Statement, position: int) -> tuple[MaterialView, ...]:
+    """Return the materials of one output, with what is declared about each."""
+    found = list(_dependencies(statement, position))
+    digests = [bytes.fromhex(dep["digest"]["sha256"]) for dep in found]
+    with read(services.engine) as conn:
+        declared = queries.declared_models(conn, digests)
+        tainted = queries.tainted_digests(conn, digests)
+    return tuple(
+        _material(dep, declared.get(digest), digest in tainted)
+        for dep, digest in zip(found, digests, strict=True)
+    )
+
+
+def text_of(services: Services, index: int, field: str) -> str | None:
+    """Return one sealed text of a record's predicate, or None where it cannot be read."""
+    try:
+        opened: OpenStatement = open_statement(services, index, statement_of(services, index))
+    except ErasedError:
+        return None
+    value = opened.document["predicate"].get(field)
+    return value if isinstance(value, str) else None
+
+
+def _summary(services: Services, row: RowMapping, tainted: bool) -> AssetSummary:
+    return AssetSummary(
+        id=asset_id(row["sha256"].hex()),
+        record=record_id(row["leaf_hash"].hex()),
+        index=row["record_idx"],
+        kind=row["kind"],
+        path=_path(services, row),
+        project=row["project"],
+        campaign=row["campaign"],
+        media_type=row["media_type"],
+        width=row["width"],
+        height=row["height"],
+        time=format_time(row["time_ms"]),
+        reproducible=row["reproducible"],
+        tainted=tainted,
+    )
+
+
+def _path(services: Services, row: RowMapping) -> str | None:
+    """Return where the vault keeps the bytes, whether or not they are still there."""
+    if row["md5"] is None:
+        return None
+    blob = Blob(row["sha256"].hex(), row["md5"].hex(), row["size"] or 0)
+    return str(services.vault.path(blob))
+
+
+def signer_of(services: Services, index: int) -> dict[str, Any]:
+    """Return who signed a record: key id, its roles, and whether it is trusted now."""
+    keyid = services.reader.envelope(index).signatures[0].keyid
+    key = services.reader.trust().keys.get(keyid)
+    roles = sorted(key.roles) if key is not None else []
+    return {"keyid": keyid, "roles": roles, "trusted": key is not None}
+
+
+def _log(services: Services, index: int) -> dict[str, Any]:
+    head = services.reader.head()
+    return {
+        "origin": head.origin,
+        "index": index,
+        "tree_size": head.size,
+        "root": head.root.hex(),
+    }
+
+
+def _parameters(predicate: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """Return what the caller chose; for an ingested file, what was said of it."""
+    definition = predicate.get("buildDefinition")
+    if definition is None:
+        return {key: predicate[key] for key in ("source", "note") if key in predicate}
+    chosen = dict(definition["externalParameters"])
+    outputs = predicate.get("genops_outputs", ())
+    mine: Mapping[str, Any] = next((o for o in outputs if o["subject"] == f"out/{position}"), {})
+    own = {k: v for k, v in mine.items() if k not in {"subject", "materials"}}
+    return chosen | ({"output": own} if own else {})
+
+
+def _dependencies(statement: Statement, position: int) -> Iterable[Mapping[str, Any]]:
+    predicate = statement.predicate
+    if predicate_name(statement.predicate_type) != "generation":
+        for number, parent in enumerate(predicate.get("parents", ())):
+            notes = {"genops_kind": "asset", "genops_storage": "vaulted"}
+            if "output_of" in parent:
+                notes["genops_output_of"] = parent["output_of"]
+            digest = {"sha256": parent["digest"]}
+            yield {"name": f"parent/{number}", "digest": digest, "annotations": notes}
+        return
+    outputs = predicate.get("genops_outputs", ())
+    mine: Mapping[str, Any] = next((o for o in outputs if o["subject"] == f"out/{position}"), {})
+    for dep in predicate["buildDefinition"].get("resolvedDependencies", ()):
+        if "materials" not in mine or dep["name"] in mine["materials"]:
+            yield dep
+
+
+def _material(dep: Mapping[str, Any], declared: RowMapping | None, tainted: bool) -> MaterialView:
+    notes = dep.get("annotations", {})
+    uri = dep.get("uri", "")
+    return MaterialView(
+        name=dep["name"],
+        kind=notes.get("genops_kind", "material"),
+        id=asset_id(dep["digest"]["sha256"]),
+        uri=uri if sealed_digest(uri) is None else "",
+        storage=notes.get("genops_storage", "referenced"),
+        licence=declared["licence"] if declared else None,
+        approved=bool(declared["approved"]) if declared else False,
+        tainted=tainted,
+        output_of=notes.get("genops_output_of"),
+    )
+
+
+def _taint(services: Services, row: RowMapping) -> TaintView:
+    return TaintView(
+        id=asset_id(row["sha256"].hex()),
+        name=row["name"],
+        severity=row["severity"],
+        record=record_id(row["leaf_hash"].hex()),
+        direct=bool(row["direct"]),
+        reason=text_of(services, row["record_idx"], "reason"),
+    )
+
+
+def _event(row: RowMapping, verdicts: Mapping[int, str]) -> Event:
+    name = predicate_name(row["predicate_type"]) or row["predicate_type"]
+    kind = ASSET_KINDS.get(row["predicate_type"])
+    summary = verdicts.get(row["idx"]) or (f"{kind} again" if kind else name)
+    return Event(
+        record=record_id(row["leaf_hash"].hex()),
+        index=row["idx"],
+        time=format_time(row["time_ms"]),
+        predicate=name,
+        summary=summary,
+    )
+
+
+def stored_file(services: Services, text: str) -> Path:
+    """Return the stored file of an asset after checking its SHA-256.
+
+    Raises MaterialError (`material.missing`) when it is gone, IntegrityError when it was altered.
+    """
+    with read(services.engine) as conn:
+        row = refs.output(conn, text)
+    blob = services.blobs.get(row["sha256"].hex())
+    if blob is None:
+        raise GenopsError(f"the vault never held {asset_id(row['sha256'].hex())}")
+    return services.vault.open_path(blob)

@@ -1,0 +1,94 @@
+"""Keep a registry sound: re-verify the whole log, and rebuild the projection from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import Connection, Table, delete, select
+
+from registry.catalog.projector import project
+from registry.core.answers import LogReport
+from registry.core.entries import LogEntry
+from registry.core.statements import Statement
+from registry.log.check import check_log as run_check
+from registry.log.submission import Accepted
+from registry.store import catalog_tables
+from registry.store.transaction import write
+from registry.store.types import table_of
+from registry.workflows.services import Services
+
+Progress = Callable[[int, int], None]
+
+_BATCH = 500
+PROJECTION: tuple[Table, ...] = tuple(
+    table_of(row)
+    for row in (
+        catalog_tables.RecordRow,
+        catalog_tables.SubjectRow,
+        catalog_tables.NodeRow,
+        catalog_tables.OutputRow,
+        catalog_tables.EdgeRow,
+        catalog_tables.ClosureRow,
+        catalog_tables.TaintRow,
+        catalog_tables.DecisionRow,
+        catalog_tables.ReproductionRow,
+        catalog_tables.ModelRow,
+        catalog_tables.ErasureRow,
+    )
+)
+"""Every table that is a pure function of the log."""
+
+
+def check_log(services: Services, progress: Progress | None = None) -> LogReport:
+    """Re-verify tree, checkpoint, envelopes, signatures, trust and schemas of every record."""
+    found = run_check(services.reader, services.schemas, progress=progress)
+    return LogReport(
+        origin=found.origin,
+        size=found.size,
+        root=found.root,
+        ok=not found.problems,
+        problems=tuple(found.problems),
+    )
+
+
+def rebuild_catalog(services: Services, progress: Progress | None = None) -> int:
+    """Drop every projection row and derive it anew from the log; return the records read.
+
+    One transaction: readers see the old projection or the new one, never a part.
+    """
+    total = services.reader.head().size
+    done = 0
+    with write(services.engine) as conn:
+        for table in PROJECTION:
+            conn.execute(delete(table))
+        records = iter_records(services)
+        while batch := list(islice(records, _BATCH)):
+            project(conn, batch)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+    return done
+
+
+def iter_records(services: Services) -> Iterator[Accepted]:
+    """Yield every record of the log in order, as the projector takes it."""
+    for index, entry_bytes, envelope in services.reader.records():
+        entry = LogEntry.parse(entry_bytes)
+        yield Accepted(
+            index=index,
+            time_ms=entry.time_ms,
+            entry=entry_bytes,
+            leaf_hash=entry.leaf_hash(),
+            statement=Statement.parse(envelope.payload),
+            envelope=envelope,
+            keyid=envelope.signatures[0].keyid,
+        )
+
+
+def projection_rows(conn: Connection) -> dict[str, Sequence[tuple[object, ...]]]:
+    """Return every projection row by table, sorted: two equal projections compare equal."""
+    return {
+        table.name: sorted(tuple(row) for row in conn.execute(select(table)))
+        for table in PROJECTION
+    }

@@ -1,0 +1,98 @@
+"""Lay out a record's materials as files for a replay, each checked against its digest."""
+
+from __future__ import annotations
+
+import mimetypes
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from registry.core.digests import parse_modelset
+from registry.core.generation import ModelFile
+from registry.errors import MaterialError
+from registry.workflows.refs import file_sha256
+from registry.workflows.services import Services
+
+
+def materialize(services: Services, statement: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Fetch every material that a replay reads; return its file or folder by name.
+
+    Raises MaterialError naming the material that is missing, altered or only referenced, and
+    IntegrityError when a stored file does not have its digest.
+    """
+    definition = statement["predicate"]["buildDefinition"]
+    found = {}
+    for number, dep in enumerate(definition.get("resolvedDependencies", ())):
+        if dep.get("annotations", {}).get("genops_kind") in {"environment", "code"}:
+            continue
+        found[dep["name"]] = _fetch(services, dep, folder / str(number))
+    return found
+
+
+def _fetch(services: Services, dep: Mapping[str, Any], place: Path) -> Path:
+    notes = dep.get("annotations", {})
+    if notes.get("genops_storage") == "referenced":
+        return _referenced(dep)
+    place.mkdir(parents=True)
+    if notes.get("genops_digest") == "modelset-v1":
+        manifest = _stored(services, dep["name"], dep["digest"]["sha256"])
+        _lay_out(services, dep["name"], parse_modelset(manifest.read_bytes()), place)
+        return place
+    source = _stored(services, dep["name"], dep["digest"]["sha256"])
+    target = place / f"material{_suffix(dep)}"
+    shutil.copyfile(source, target)
+    return target
+
+
+def _lay_out(services: Services, name: str, files: Iterable[ModelFile], place: Path) -> None:
+    for file in files:
+        target = place / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_stored(services, f"{name}/{file.path}", file.sha256), target)
+
+
+def _stored(services: Services, name: str, sha256: str) -> Path:
+    """Return the vault's file, its SHA-256 checked."""
+    blob = services.blobs.get(sha256)
+    if blob is None:
+        raise MaterialError(
+            f"material {name} (sha256:{sha256}) is not in the vault", code="material.missing"
+        )
+    try:
+        return services.vault.open_path(blob)
+    except MaterialError as error:
+        raise MaterialError(
+            f"material {name} is gone: {error.message}", code=error.code, hint=error.hint
+        ) from error
+
+
+def _referenced(dep: Mapping[str, Any]) -> Path:
+    """Return the local file or folder that a `file:` URI names, checked against the digest."""
+    uri = dep.get("uri", "")
+    parts = urlsplit(uri) if isinstance(uri, str) else None
+    if parts is None or parts.scheme != "file":
+        raise MaterialError(
+            f"material {dep['name']} is only referenced ({uri}), not kept in the vault",
+            code="material.referenced",
+            hint="record models as vaulted to reproduce without their source",
+        )
+    path = Path(unquote(parts.path))
+    if not path.exists():
+        raise MaterialError(
+            f"material {dep['name']} is not at {path} any more", code="material.missing"
+        )
+    if path.is_file() and file_sha256(path) != dep["digest"]["sha256"]:
+        raise MaterialError(
+            f"material {dep['name']} at {path} was altered", code="material.altered"
+        )
+    return path
+
+
+def _suffix(dep: Mapping[str, Any]) -> str:
+    media_type = dep.get("mediaType")
+    if isinstance(media_type, str) and (known := mimetypes.guess_extension(media_type)):
+        return known
+    kind = dep.get("annotations", {}).get("genops_kind")
+    return ".safetensors" if kind in {"lora", "embedding", "vae", "controlnet"} else ""

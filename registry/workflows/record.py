@@ -1,0 +1,118 @@
+"""Record one generation: store its bytes, build and sign its statement, append it to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.core.answers import Receipt
+from registry.core.digests import modelset_manifest
+from registry.core.fingerprint import FingerprintValue
+from registry.core.generation import Blob, Generation, Material, Output
+from registry.core.provenance import generation_payload, output_subject
+from registry.errors import InputError, MaterialError
+from registry.similarity.fingerprints import fingerprint
+from registry.workflows.services import Services
+from registry.workflows.submit import check_texts, submit
+
+Content = bytes | Path
+
+
+def record(
+    services: Services,
+    generation: Generation,
+    *,
+    blobs: Iterable[Content] = (),
+    project: str | None = None,
+    actor: str | None = None,
+) -> Receipt:
+    """Append a generation to the log; durable on return, outputs and materials included.
+
+    `blobs` are the bytes (or files) of materials that the vault is to keep. Raises InputError for
+    a generation without outputs or with unusable text, MaterialError when a material is called
+    vaulted and its bytes are neither given nor known.
+    """
+    _check(services, generation)
+    stored = _put_all(services, generation, blobs)
+    outputs = [services.vault.put(output.data) for output in generation.outputs]
+    subjects = [
+        output_subject(number, output, blob.sha256, blob.size)
+        for number, (output, blob) in enumerate(zip(generation.outputs, outputs, strict=True))
+    ]
+    sealed = generation_payload(
+        generation,
+        subjects,
+        project=project or services.settings.project,
+        actor=services.actor(actor),
+        invocation_id=generation.invocation_id or services.invocation_id(),
+        salts=services.salt,
+    )
+    return submit(
+        services,
+        sealed,
+        role="generator",
+        subjects=subjects,
+        blobs=[*stored.values(), *outputs],
+        fingerprints=fingerprints_of(services, generation.outputs),
+    )
+
+
+def fingerprints_of(services: Services, outputs: Iterable[Output]) -> list[FingerprintValue]:
+    """Return the fingerprints of the pictures among the outputs; flat pictures have none."""
+    pictures = (output for output in outputs if output.media_type.startswith("image/"))
+    found = (fingerprint(output.data, services.settings.limits) for output in pictures)
+    return [value for value in found if value is not None]
+
+
+def _check(services: Services, generation: Generation) -> None:
+    most = services.settings.limits.outputs
+    if not 1 <= len(generation.outputs) <= most:
+        raise InputError(
+            f"a generation has 1 to {most} outputs, not {len(generation.outputs)}",
+            code="record.outputs",
+            hint="record a larger batch as several generations",
+        )
+    for output in generation.outputs:
+        if not output.data:
+            raise InputError("an output is empty", code="record.outputs")
+        check_texts(services, output.extra)
+    check_texts(services, generation.external)
+    check_texts(services, generation.internal)
+
+
+def _put_all(
+    services: Services, generation: Generation, blobs: Iterable[Content]
+) -> Mapping[str, Blob]:
+    """Store the given contents and folder manifests; check that every vaulted material is there."""
+    stored = [_put(services, content) for content in blobs]
+    stored += [
+        services.vault.put(modelset_manifest(material.files))
+        for material in generation.materials
+        if material.files
+    ]
+    known = {blob.sha256: blob for blob in stored}
+    for material in generation.materials:
+        if material.storage == "vaulted":
+            _require(services, material, known)
+    return known
+
+
+def _put(services: Services, content: Content) -> Blob:
+    if isinstance(content, Path):
+        return services.vault.put_file(content)
+    return services.vault.put(content)
+
+
+def _require(services: Services, material: Material, known: Mapping[str, Blob]) -> None:
+    wanted = [material.sha256, *(file.sha256 for file in material.files)]
+    missing = [digest for digest in wanted if digest not in known]
+    found: Mapping[str, Any] = services.blobs.get_many(missing) if missing else {}
+    for digest in missing:
+        if digest not in found:
+            raise MaterialError(
+                f"material {material.name} is called vaulted, but its bytes "
+                f"(sha256:{digest}) were not given and are not in the vault",
+                code="material.missing",
+                hint="pass them in `blobs`, or record the material as referenced",
+            )

@@ -1,0 +1,72 @@
+"""The parts of one open registry, handed to every workflow; and time, chance and identity."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine
+
+from registry.core.generation import Sealed
+from registry.core.ids import uuid7
+from registry.core.schemas import SchemaSet
+from registry.log.reader import LogReader
+from registry.log.sequencer import Sequencer
+from registry.settings import Settings
+from registry.signing.keys import Signer, open_signer, read_secret
+from registry.signing.sealing import Keyring
+from registry.vault.blobs import BlobIndex
+from registry.vault.store import Vault
+
+ROLES = ("generator", "policy", "reviewer", "admin")
+"""Roles that a home has a signing key of its own for; the log's key is apart."""
+PSEUDONYM_KEY = "pseudonym.key"
+
+
+def clock_ms() -> int:
+    """Return the time, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One open registry; `now` and `entropy` are where time and chance come in."""
+
+    settings: Settings
+    engine: Engine
+    vault: Vault
+    blobs: BlobIndex
+    keyring: Keyring
+    reader: LogReader
+    sequencer: Sequencer
+    schemas: SchemaSet
+    now: Callable[[], int] = clock_ms
+    entropy: Callable[[int], bytes] = secrets.token_bytes
+    _signers: dict[str, Signer] = field(default_factory=dict)
+
+    def signer(self, role: str) -> Signer:
+        """Return the home's signer for a role; raises KeyFileError when it cannot be opened."""
+        if role not in self._signers:
+            path = self.settings.home.keys / f"{role}.pem"
+            self._signers[role] = open_signer(path, self.settings.passphrase)
+        return self._signers[role]
+
+    def salt(self) -> bytes:
+        """Return 128 fresh random bits for a disclosure (RFC 9901)."""
+        return self.entropy(16)
+
+    def invocation_id(self) -> str:
+        """Return a fresh UUIDv7."""
+        return uuid7(self.now(), self.entropy(10))
+
+    def actor(self, name: str | None) -> dict[str, Any]:
+        """Return who acts: a keyed pseudonym, how it was established, and the sealed name."""
+        person = name or self.settings.actor
+        key = read_secret(self.settings.home.keys / PSEUDONYM_KEY)
+        mac = hmac.new(key, person.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        return {"pseudonym": mac.hexdigest()[:32], "authn": "key", "name": Sealed(person)}

@@ -1,0 +1,106 @@
+"""Make a new home: keys, database, vault, and the trust record at index 0."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from registry.core import predicates
+from registry.core.digests import sha256_hex
+from registry.core.ids import uuid7
+from registry.core.notes import VerifierKey
+from registry.core.predicates import Head
+from registry.core.statements import Subject, predicate_uri
+from registry.core.trust import TrustKey
+from registry.errors import HomeError, InputError
+from registry.settings import Home, Settings, write_config
+from registry.signing.keys import generate_key, note_key, public_pem, write_secret
+from registry.workflows.services import PSEUDONYM_KEY, ROLES, Services, clock_ms
+from registry.workflows.submit import declare
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+LOG_KEY = "log.pem"
+LOG_VKEY = "log.vkey"
+
+
+def lay_out(root: Path, *, name: str, project: str, passphrase: str | None) -> Settings:
+    """Make the folder, its configuration and its keys; return the settings.
+
+    Raises InputError for a name that cannot stand in an origin line, HomeError when the folder is
+    a home already or cannot be written. Nothing is left behind by a failure before the keys.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InputError(
+            f"name {name!r} must be lower-case letters, digits, dots and dashes", code="init.name"
+        )
+    if _SLUG.fullmatch(project) is None:
+        raise InputError(f"project {project!r} is not a slug", code="init.project")
+    home = Home(root.expanduser().resolve())
+    if home.config.exists() or home.database.exists():
+        raise HomeError(
+            f"{home.root} is a registry already",
+            code="home.exists",
+            hint="choose another folder; a home is never overwritten",
+        )
+    settings = Settings(
+        home=home,
+        name=name,
+        uuid=uuid7(clock_ms(), secrets.token_bytes(10)),
+        project=project,
+        passphrase=passphrase,
+    )
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        home.keys.mkdir(mode=0o700)
+        for role in ROLES:
+            generate_key(home.keys / f"{role}.pem", "p256", passphrase)
+        log_key = generate_key(home.keys / LOG_KEY, "ed25519", passphrase)
+        write_secret(home.keys / PSEUDONYM_KEY, secrets.token_bytes(32))
+        vkey = note_key(log_key, settings.origin)
+        (home.keys / LOG_VKEY).write_text(f"{vkey}\n", "ascii")
+    except OSError as error:
+        raise HomeError(
+            f"cannot write {home.root}: {error.strerror}", code="home.read-only"
+        ) from error
+    return settings
+
+
+def finish(settings: Settings) -> None:
+    """Write the configuration: from here on the folder is a home."""
+    settings.home.config.write_text(write_config(settings), "utf-8")
+
+
+def genesis(services: Services) -> None:
+    """Append the trust record at index 0: every key of the home, its role and its window."""
+    now = services.now()
+    settings = services.settings
+    keys = [
+        TrustKey(
+            services.signer(role).keyid,
+            public_pem(settings.home.keys / f"{role}.pem"),
+            (role,),
+            now,
+        )
+        for role in ROLES
+    ]
+    predicate = predicates.trust(
+        Head(services.invocation_id(), settings.project, services.actor(None)),
+        origin=settings.origin,
+        log_vkey=str(vkey_of(settings)),
+        keys=keys,
+    )
+    subject = Subject("out/0", sha256_hex(settings.origin.encode("utf-8")))
+    declare(services, [subject], predicate_uri("trust"), predicate, role="admin")
+
+
+def vkey_of(settings: Settings) -> VerifierKey:
+    """Return the log's public key, from the home's `log.vkey`."""
+    path = settings.home.keys / LOG_VKEY
+    try:
+        return VerifierKey.parse(path.read_text("ascii"))
+    except OSError as error:
+        raise HomeError(
+            f"cannot read the log's public key {path}: {error.strerror}", code="home.incomplete"
+        ) from error

@@ -1,0 +1,78 @@
+"""Lineage of an asset, and the blast radius of a source."""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping
+
+from registry.catalog import lineage as graph
+from registry.catalog import queries
+from registry.core.answers import Impact, Lineage, LineageEdge, LineageNode
+from registry.core.digests import asset_id, record_id
+from registry.errors import InputError
+from registry.store.transaction import read
+from registry.workflows import refs
+from registry.workflows.inspect import summaries
+from registry.workflows.services import Services
+
+MAX_NODES = 5_000
+"""Most nodes of one lineage answer; past it the answer says that it is not complete."""
+DIRECTIONS = ("up", "down", "both")
+
+
+def lineage(services: Services, text: str, *, direction: str, depth: int | None) -> Lineage:
+    """Return the graph around an asset or material: what it is from, what was made from it.
+
+    `depth` counts hops, None for all. Raises InputError for an unknown direction.
+    """
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction {direction!r} is not one of {', '.join(DIRECTIONS)}")
+    with read(services.engine) as conn:
+        digest = refs.digest(conn, text)
+        roots = queries.nodes_of(conn, digest)
+        found = graph.subgraph(
+            conn,
+            roots,
+            up=direction in {"up", "both"},
+            down=direction in {"down", "both"},
+            depth=depth,
+            most=MAX_NODES,
+        )
+        tainted = queries.tainted_nodes(conn, list(found.depths))
+    return Lineage(
+        root=asset_id(digest.hex()),
+        direction=direction,
+        complete=found.complete,
+        nodes=tuple(_node(row, found.depths[row["id"]], tainted) for row in found.nodes),
+        edges=tuple(LineageEdge(*edge) for edge in found.edges),
+    )
+
+
+def impact(services: Services, text: str, *, limit: int, offset: int) -> Impact:
+    """Return every output that derives from an asset or material, counted and a page of them."""
+    most = services.settings.limits.page_rows
+    with read(services.engine) as conn:
+        digest = refs.digest(conn, text)
+        by_project = graph.count_by(conn, digest, "project")
+        rows = queries.list_nodes(
+            conn, graph.descendants(digest), limit=min(limit, most), offset=offset
+        )
+        return Impact(
+            target=asset_id(digest.hex()),
+            name=graph.name_of(conn, digest),
+            count=sum(by_project.values()),
+            by_project=by_project,
+            by_campaign=graph.count_by(conn, digest, "campaign"),
+            assets=tuple(summaries(services, conn, rows)),
+        )
+
+
+def _node(row: RowMapping, depth: int, tainted: set[int]) -> LineageNode:
+    return LineageNode(
+        node=row["id"],
+        id=asset_id(row["sha256"].hex()),
+        kind=row["kind"],
+        name=row["name"],
+        record=record_id(row["leaf_hash"].hex()) if row["leaf_hash"] else None,
+        depth=depth,
+        tainted=row["id"] in tainted,
+    )

@@ -1,0 +1,115 @@
+"""Fixtures that every room's tests share: real homes, real pictures, real generations."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+for name in ("GENOPS_HOME", "GENOPS_PASSPHRASE", "GENOPS_API_TOKEN", "GENOPS_ACTOR"):
+    os.environ.pop(name, None)
+
+from registry.similarity.fingerprints import pixels_digest
+
+from registry.core.generation import Generation, Material, Output, Sealed
+from registry.factory import create_registry
+from registry.sdk import Registry
+
+BUILD_TYPE = "https://w3id.org/genops/build/callable/v1"
+START_MS = 1_790_000_000_000
+
+
+def make_picture(seed: int, side: int = 128) -> Image.Image:
+    """Return a picture with structure at every scale, so that it has a fingerprint of its own."""
+    rng = np.random.default_rng(seed)
+    canvas = Image.new("RGB", (side, side))
+    for cells in (4, 8, 16):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        canvas = Image.blend(canvas, coarse.resize((side, side), Image.Resampling.BICUBIC), 0.5)
+    return canvas
+
+
+def encode(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """Return a picture's bytes in a format."""
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def make_output(seed: int, **fields: Any) -> Output:
+    """Return an output with a picture of its own."""
+    picture = make_picture(seed)
+    values: dict[str, Any] = {
+        "data": encode(picture),
+        "media_type": "image/png",
+        "seed": str(seed),
+        "width": picture.width,
+        "height": picture.height,
+        "pixels": pixels_digest(picture),
+    }
+    return Output(**(values | fields))
+
+
+def make_generation(
+    seed: int = 1,
+    *,
+    prompt: str = "a red mug on a blue table",
+    materials: tuple[Material, ...] = (),
+    **fields: Any,
+) -> Generation:
+    """Return a generation of one picture, as an adapter would capture it."""
+    values: dict[str, Any] = {
+        "build_type": BUILD_TYPE,
+        "external": {"prompt": Sealed(prompt), "seed": str(seed)},
+        "internal": {"dtype": "float32"},
+        "materials": materials,
+        "outputs": (make_output(seed),),
+        "started_ms": START_MS,
+        "finished_ms": START_MS + 1000,
+        "builder_id": "https://w3id.org/genops/builder/test",
+    }
+    return Generation(**(values | fields))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The folder of a registry that does not exist yet."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def registry(home: Path) -> Iterator[Registry]:
+    """A fresh registry in a folder of its own."""
+    with create_registry(home, name="test", project="brand") as opened:
+        yield opened
+
+
+@pytest.fixture
+def picture() -> Callable[..., Image.Image]:
+    """Make a picture by seed."""
+    return make_picture
+
+
+@pytest.fixture
+def generation() -> Callable[..., Generation]:
+    """Make a generation by seed."""
+    return make_generation
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real pictures; the test is skipped where there is none."""
+    folder = os.environ.get("GENOPS_SHARED_DATA")
+    if not folder:
+        pytest.skip("GENOPS_SHARED_DATA is not set")
+    return Path(folder)
