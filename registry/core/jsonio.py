@@ -60,8 +60,13 @@ def dumps(value: Any) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """Serialise by RFC 8785 (JCS): for ids and log entries. Raises FormatError as `dumps` does."""
-    return bytes(rfc8785.dumps(_plain(value, "", MAX_DEPTH)))
+    """Serialise by RFC 8785 (JCS): for ids and log entries. Raises FormatError as `dumps` does.
+
+    JCS writes a whole float below 10^21 as an integer; from 2^53 on, that is refused too.
+    """
+    data = bytes(rfc8785.dumps(_plain(value, "", MAX_DEPTH)))
+    loads(data, max_bytes=len(data))
+    return data
 
 
 def escape_pointer(token: str) -> str:
