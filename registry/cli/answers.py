@@ -1,0 +1,171 @@
+"""Answers that only the command line gives; the others are in `registry.core.answers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from registry.core.answers import Answer, Check, Verification
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody(Answer):
+    """A stable code, what went wrong and where, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport(Answer):
+    """What `--json` prints instead of an answer when a verb fails."""
+
+    error: ErrorBody
+
+
+@dataclass(frozen=True, slots=True)
+class HomeView(Answer):
+    """A registry's folder and the identity that its log has for good."""
+
+    home: str
+    name: str
+    uuid: str
+    origin: str
+    project: str
+    log_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView(Answer):
+    """A signing key: what it may sign and when; `path` is its private half, if it is here."""
+
+    keyid: str
+    algorithm: str
+    roles: tuple[str, ...]
+    not_before: str
+    not_after: str | None
+    path: str | None
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport(Answer):
+    """The checks of several assets; `ok` when all of them hold."""
+
+    ok: bool
+    verifications: tuple[Verification, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead(Answer):
+    """The newest signed tree head; `checkpoint` is the signed note itself (C2SP)."""
+
+    origin: str
+    size: int
+    root: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogProof(Answer):
+    """A proof that a record is in the log; `proof` is in the form c2sp.org/tlog-proof."""
+
+    record: str
+    index: int
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord(Answer):
+    """One record as it was signed: its place, its time and its in-toto statement."""
+
+    record: str
+    index: int
+    time: str
+    statement: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView(Answer):
+    """A declared model, LoRA or other source: what it is called and whether it may be used."""
+
+    id: str
+    name: str
+    kind: str
+    licence: str
+    approved: bool
+    record: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceCheckView(Answer):
+    """One check of an evidence file: passed, failed, or skipped because an earlier one failed."""
+
+    name: str
+    state: Literal["passed", "failed", "skipped"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceView(Answer):
+    """What an evidence file proves; the values are None unless their checks passed.
+
+    `withheld` are JSON Pointers of fields whose text the file does not disclose.
+    """
+
+    ok: bool
+    record: str | None
+    index: int | None
+    time: str | None
+    tree_size: int | None
+    signer: str | None
+    checks: tuple[EvidenceCheckView, ...]
+    withheld: tuple[str, ...]
+    statement: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt(Answer):
+    """How many records the catalog was rebuilt from."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLint(Answer):
+    """A policy bundle that parses and lints; `digest` identifies its content."""
+
+    policy: str
+    version: str
+    digest: str
+    rules: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCoverageView(Answer):
+    """In how many cases a rule held and failed; `ok` when both ways were seen."""
+
+    rule: str
+    passed: int
+    failed: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTest(Answer):
+    """The outcome of a policy bundle's own test cases, and which rules they exercise."""
+
+    policy: str
+    ok: bool
+    cases: tuple[Check, ...]
+    coverage: tuple[RuleCoverageView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Served(Answer):
+    """Where a registry is being served."""
+
+    url: str
+    home: str

@@ -1,0 +1,150 @@
+"""Verbs that record assets and ask about them: record, list, show, verify, find."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry.cli.options import Asset, Assets, Campaign, Home, Json, Limit, Offset, Project
+
+
+class Kind(StrEnum):
+    """How an asset came into the registry."""
+
+    generated = "generated"
+    ingested = "ingested"
+
+
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to record.")],
+    parent: Annotated[
+        list[str] | None,
+        typer.Option("--parent", metavar="ID", help="What it was made from; may be repeated."),
+    ] = None,
+    note: Annotated[
+        str, typer.Option("--note", metavar="TEXT", help="A remark, kept sealed.")
+    ] = "",
+    project: Project = None,
+    campaign: Campaign = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Record a file that was made elsewhere.
+
+    Generations record themselves; this is for an edit, a photograph, a delivery. The file is copied
+    into the content store and its record is signed and logged before the verb returns.
+
+    For example:
+      genops record retouched.png --parent 3f2a9c81 --note "retouched by hand"
+      genops record logo.png --project spring --campaign launch
+    """
+    from registry.cli.opening import opened_to_sign
+    from registry.cli.output import emit
+    from registry.cli.render.reports import receipt
+
+    with opened_to_sign(home) as registry:
+        done = registry.ingest(
+            file, parents=parent or (), note=note, project=project, campaign=campaign
+        )
+        emit(done, receipt, as_json=json)
+
+
+def list_assets(
+    project: Project = None,
+    campaign: Campaign = None,
+    kind: Annotated[Kind | None, typer.Option("--kind", help="How it came in.")] = None,
+    tainted: Annotated[
+        bool | None, typer.Option("--tainted/--clean", help="Only tainted, or only clean ones.")
+    ] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """List assets, newest first.
+
+    For example:
+      genops list --campaign launch --tainted
+      genops list --json --limit 1000
+    """
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.listings import assets
+
+    with opened(home) as registry:
+        rows = registry.list(
+            project=project,
+            campaign=campaign,
+            kind=kind.value if kind else None,
+            tainted=tainted,
+            limit=limit,
+            offset=offset,
+        )
+        emit(rows, assets, as_json=json)
+
+
+def show(asset: Asset, home: Home = None, json: Json = False) -> None:
+    """Show an asset's passport: all that is known of it.
+
+    How it was made, from what and by whom, where it is kept, what taints it, and every decision,
+    reproduction and erasure that speaks of it.
+
+    For example:
+      genops show 3f2a9c81
+      genops show out.png --json
+    """
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.passport import passport
+
+    with opened(home) as registry:
+        emit(registry.get(asset), passport, as_json=json)
+
+
+def verify(assets: Assets, home: Home = None, json: Json = False) -> None:
+    """Verify assets, from their stored bytes to the signed log.
+
+    Checks bytes, envelope, schema, signature and role, log entry, proof and checkpoint. Ends with 1
+    when any check fails.
+
+    For example:
+      genops verify 3f2a9c81
+      genops verify delivery/*.png --json
+    """
+    from registry.cli.answers import VerificationReport
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.reports import verifications
+
+    with opened(home) as registry:
+        found = tuple(registry.verify(asset) for asset in assets)
+    report = VerificationReport(all(one.ok for one in found), found)
+    emit(report, verifications, as_json=json)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def find(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture from anywhere.")],
+    radius: Annotated[
+        int,
+        typer.Option("--radius", metavar="N", min=0, max=256, help="Most differing bits of 256."),
+    ] = 62,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Find what a picture is, even a changed copy of it.
+
+    It may have been re-encoded, resized or stripped of its metadata on the way. Exact matches and
+    look-alikes are told apart. Ends with 0 whether or not something matches.
+
+    For example:
+      genops find downloaded.jpg
+      genops find screenshot.png --json
+    """
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.listings import matches
+
+    with opened(home) as registry:
+        emit(registry.find(file, radius=radius), matches, as_json=json)

@@ -1,0 +1,98 @@
+"""Opens the registry that a verb speaks to, and asks for a passphrase where one is needed.
+
+Passphrases come from a prompt or GENOPS_PASSPHRASE (read by the settings), never from arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import InputError
+
+if TYPE_CHECKING:
+    from registry.sdk import Registry
+    from registry.settings import Settings
+
+
+def opened(home: str | None) -> Any:
+    """Open the registry at a folder or URL, to ask it something; a context manager.
+
+    Raises HomeError or UnavailableError.
+    """
+    from registry.factory import open_registry
+
+    return open_registry(home)
+
+
+def opened_here(home: str | None, verb: str) -> Registry:
+    """Open a registry that must be a folder on this machine; InputError for a URL."""
+    from registry.factory import open_home
+    from registry.settings import default_home, is_url
+
+    where = home or default_home()
+    if is_url(where):
+        raise InputError(
+            f"`{verb}` works on a registry's own folder, and {where} is served",
+            code="usage.remote",
+            hint="run it on the machine that holds the folder",
+        )
+    return open_home(where)
+
+
+def opened_to_sign(home: str | None) -> Any:
+    """Open the registry at a folder or URL, to add records to it; a context manager.
+
+    Asks for the passphrase of its keys when they have one, none is set, and a person is there to
+    answer; otherwise signing itself says what is missing.
+    """
+    from registry.factory import open_registry
+    from registry.settings import default_home, is_url, load_settings
+
+    where = home or default_home()
+    if is_url(where) or not sys.stdin.isatty():
+        return open_registry(where)
+    secret = ask_passphrase() if _locked(load_settings(where)) else None
+    return open_registry(where, passphrase=secret)
+
+
+def _locked(settings: Settings) -> bool:
+    """Tell whether the home's keys need a passphrase that the settings do not have."""
+    if settings.passphrase is not None:
+        return False
+    return any(b"ENCRYPTED" in key.read_bytes() for key in settings.home.keys.glob("*.pem"))
+
+
+def ask_passphrase(*, confirm: bool = False) -> str:
+    """Ask for the passphrase of the signing keys, unseen; twice when it is a new one."""
+    import typer
+
+    text: str = typer.prompt(
+        "Passphrase of the signing keys", hide_input=True, confirmation_prompt=confirm, err=True
+    )
+    return text
+
+
+def passphrase_of_new_home(*, ask: bool) -> str | None:
+    """Return what shall protect a new registry's keys: asked for, GENOPS_PASSPHRASE, or None."""
+    from registry.settings import child_environ
+
+    if ask:
+        return ask_passphrase(confirm=True)
+    return child_environ((), {}).get("GENOPS_PASSPHRASE") or None
+
+
+def certain(question: str, *, yes: bool) -> None:
+    """Return when the caller said `--yes` or a person confirms; InputError otherwise."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"this needs a confirmation: {question}",
+            code="usage.confirm",
+            hint="add --yes",
+        )
+    import typer
+
+    if not typer.confirm(question, err=True):
+        raise InputError("not confirmed, nothing was done", code="usage.confirm")

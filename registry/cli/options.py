@@ -1,0 +1,25 @@
+"""The options that verbs share; generators use them for the verbs that they bring."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Home = Annotated[
+    str | None,
+    typer.Option(
+        "--home",
+        metavar="PATH|URL",
+        help="The registry: a folder or the URL of a served one. Else GENOPS_HOME, else .genops.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON (schemas/cli/).")]
+Project = Annotated[
+    str | None, typer.Option("--project", metavar="NAME", help="The project; else the home's own.")
+]
+Campaign = Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="The campaign.")]
+Asset = Annotated[str, typer.Argument(metavar="ID", help="Asset, record, prefix or file.")]
+Assets = Annotated[list[str], typer.Argument(metavar="ID", help="Assets, records or files.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Most rows of the page.")]
+Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Rows to skip.")]

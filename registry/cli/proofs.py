@@ -1,0 +1,117 @@
+"""What the log and an evidence file can prove, as answers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.cli.answers import EvidenceCheckView, EvidenceView, LogHead, LogProof, LogRecord
+from registry.core.entries import LogEntry
+from registry.core.statements import Statement
+from registry.core.times import format_time
+from registry.errors import FormatError, InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from registry.sdk import Registry
+
+_INDEX = re.compile("[0-9]{1,7}")
+_RECORD = re.compile("rec:([0-9a-f]{64})")
+
+
+def log_head(registry: Registry) -> LogHead:
+    """Return the newest checkpoint after verifying its signature."""
+    head = registry.log.verified_head()
+    note = registry.log.inclusion(head.size - 1, size=head.size).checkpoint
+    return LogHead(head.origin, head.size, head.root.hex(), note.decode("utf-8"))
+
+
+def log_record(registry: Registry, ref: str) -> LogRecord:
+    """Return a record as it was signed; `ref` is a record, an asset or an index."""
+    index = record_index(registry, ref)
+    entry = LogEntry.parse(registry.log.entry(index))
+    statement = Statement.parse(registry.log.envelope(index).payload)
+    return LogRecord(entry.record_id, index, format_time(entry.time_ms), dict(statement.document))
+
+
+def log_proof(registry: Registry, ref: str) -> LogProof:
+    """Return a proof that a record is under the newest checkpoint."""
+    index = record_index(registry, ref)
+    entry = LogEntry.parse(registry.log.entry(index))
+    proof = registry.log.inclusion(index, size=registry.log.head().size)
+    return LogProof(entry.record_id, index, proof.to_bytes().decode("utf-8"))
+
+
+def record_index(registry: Registry, ref: str) -> int:
+    """Return the place in the log of an index, a record id in full, or an asset's newest record.
+
+    Up to seven digits are an index, as prefixes have eight or more. Raises NotFoundError.
+    """
+    if _INDEX.fullmatch(ref):
+        return _checked_index(registry, int(ref))
+    record = _RECORD.fullmatch(ref)
+    if record:
+        return registry.log.index_of(bytes.fromhex(record[1]))
+    return registry.get(ref).index
+
+
+def _checked_index(registry: Registry, index: int) -> int:
+    size = registry.log.head().size
+    if index >= size:
+        raise NotFoundError(f"the log has {size} records, so none at index {index}")
+    return index
+
+
+def log_key(text: str) -> str:
+    """Return the log's public key from a vkey line or a file that holds one."""
+    if "+" in text and not Path(text).is_file():
+        return text
+    try:
+        lines = Path(text).read_text("utf-8").split()
+    except (FileNotFoundError, UnicodeDecodeError):
+        lines = []
+    if len(lines) != 1:
+        raise InputError(
+            f"{text!r} is neither a log's public key nor a file with one",
+            code="vkey.invalid",
+            hint="it is one line, as in <home>/keys/log.vkey",
+        )
+    return lines[0]
+
+
+def home_log_key(home: str | None) -> str:
+    """Return the log key of the registry at `home`, without opening it."""
+    from registry.settings import default_home, is_url, load_settings
+    from registry.workflows.setup import vkey_of
+
+    where = home or default_home()
+    if is_url(where):
+        raise InputError(
+            "a served registry cannot vouch for its own evidence",
+            code="usage.remote",
+            hint="give the log's public key by --key",
+        )
+    return str(vkey_of(load_settings(where)))
+
+
+def evidence_view(data: bytes, log_vkey: str) -> EvidenceView:
+    """Check an evidence file against the log's public key; InputError for a malformed key."""
+    from registry.core.evidence import verify_evidence
+
+    try:
+        report = verify_evidence(data, log_vkey=log_vkey)
+    except FormatError as error:
+        raise InputError(
+            error.message, code=error.code, hint="a log's public key is one line: name+id+key"
+        ) from None
+    return EvidenceView(
+        ok=report.ok,
+        record=report.record_id,
+        index=report.index,
+        time=None if report.log_time_ms is None else format_time(report.log_time_ms),
+        tree_size=report.tree_size,
+        signer=report.signer.keyid if report.signer else None,
+        checks=tuple(EvidenceCheckView(c.name, c.state, c.detail) for c in report.checks),
+        withheld=report.withheld,
+        statement=None if report.document is None else dict(report.document),
+    )

@@ -1,0 +1,162 @@
+"""The passport of an asset: what it is, how it was made, from what, and whether it is clean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from registry.cli.render.parts import (
+    BAD,
+    GOOD,
+    QUIET,
+    WARN,
+    fields,
+    heading,
+    lines,
+    literal,
+    prose,
+    table,
+)
+from registry.cli.text import short, size, when
+from registry.core.answers import MaterialView, Passport, TaintView
+
+MOST_FIELDS = 24
+_TEXTS = {
+    "erased": Text("erased: their key is destroyed", style=WARN),
+    "locked": Text("locked: the keyring is not here", style=WARN),
+}
+
+
+def passport(asset: Passport) -> RenderableType:
+    """Return the whole passport."""
+    return lines(
+        literal(asset.id, "bold"),
+        Text(_nature(asset)),
+        *map(taint_line, asset.taints),
+        Text(""),
+        fields(_facts(asset)),
+        *_document("How it was made", asset.parameters, asset),
+        *_document("Where it ran", asset.internals, asset),
+        *_materials(asset),
+        *_events(asset),
+    )
+
+
+def taint_line(taint: TaintView) -> Text:
+    """Return one line on a standing taint, in red where there is colour."""
+    where = "this asset" if taint.direct else f"its ancestor {taint.name} ({short(taint.id)})"
+    reason = f": {taint.reason}" if taint.reason else ""
+    text = f"TAINTED ({taint.severity}) through {where}{reason}  [{short(taint.record)}]"
+    return literal(text, BAD)
+
+
+def _nature(asset: Passport) -> str:
+    parts = [asset.kind, str(literal(asset.media_type or "unknown type"))]
+    if asset.width and asset.height:
+        parts.append(f"{asset.width} x {asset.height}")
+    if asset.size is not None:
+        parts.append(size(asset.size))
+    return ", ".join(parts)
+
+
+def _facts(asset: Passport) -> Iterator[tuple[str, object]]:
+    yield "record", f"{short(asset.record)}  at index {asset.index} of the log"
+    yield "time", when(asset.time)
+    yield "project", asset.project
+    yield "campaign", asset.campaign
+    yield "actor", _actor(asset.actor)
+    yield "signed by", _signer(asset.signer)
+    yield "made with", (asset.build_type or "").partition("/build/")[2] or asset.build_type
+    yield "seed", asset.seed
+    yield "reproducible", _reproducible(asset)
+    yield "file", asset.path
+    yield "pixels", short(asset.pixels) if asset.pixels else None
+    yield "texts", _TEXTS.get(asset.text)
+
+
+def _actor(actor: Mapping[str, Any]) -> str | None:
+    name = actor.get("name")
+    known = name if isinstance(name, str) else actor.get("pseudonym")
+    return f"{known}  ({actor['authn']})" if known and "authn" in actor else known
+
+
+def _signer(signer: Mapping[str, Any]) -> Text | None:
+    if not signer.get("keyid"):
+        return None
+    text = literal(short(str(signer["keyid"])))
+    if "trusted" in signer:
+        trusted = bool(signer["trusted"])
+        text.append("  trusted" if trusted else "  NOT TRUSTED", style=GOOD if trusted else BAD)
+    return text
+
+
+def _reproducible(asset: Passport) -> Text | None:
+    if asset.reproducible is None:
+        return None
+    if asset.reproducible:
+        return Text("yes", style=GOOD)
+    return literal("no: " + ("; ".join(asset.reasons) or "no reason is given"), WARN)
+
+
+def _document(
+    title: str, document: Mapping[str, Any], asset: Passport
+) -> tuple[RenderableType, ...]:
+    rows = list(_flat(document, "erased" if asset.text == "erased" else "sealed"))
+    if not rows:
+        return ()
+    shown = fields(rows[:MOST_FIELDS], indent=2)
+    if len(rows) <= MOST_FIELDS:
+        return (heading(title), shown)
+    more = literal(f"  … and {len(rows) - MOST_FIELDS} more; --json has them", QUIET)
+    return (heading(title), shown, more)
+
+
+def _flat(value: Any, state: str, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the leaves of a document with dotted names; sealed texts as what has become of them."""
+    if _is_sealed(value):
+        yield path, literal(state, WARN)
+    elif isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, state, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, str):
+        yield path, prose(value) if value else literal('""', QUIET)
+    elif value is not None:
+        yield path, prose(json.dumps(value, ensure_ascii=False))
+
+
+def _is_sealed(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"sealed"}
+
+
+def _materials(asset: Passport) -> tuple[RenderableType, ...]:
+    if not asset.materials:
+        return ()
+    heads = ("name", "kind", "id", "licence", "approved", "stored", "")
+    rows = [_material(material) for material in asset.materials]
+    return (heading("Made from"), table(heads, rows, fold=(0, 3), indent=2))
+
+
+def _material(material: MaterialView) -> tuple[object, ...]:
+    return (
+        material.name,
+        material.kind,
+        short(material.id),
+        material.licence or literal("unknown", WARN),
+        "yes" if material.approved else "no",
+        material.storage,
+        literal("TAINTED", BAD) if material.tainted else Text(""),
+    )
+
+
+def _events(asset: Passport) -> tuple[RenderableType, ...]:
+    if not asset.events:
+        return ()
+    rows = [(when(e.time), e.predicate, e.summary, short(e.record)) for e in asset.events]
+    return (
+        heading("What has been said of it"),
+        table(("time", "kind", "summary", "record"), rows, fold=(2,), indent=2),
+    )

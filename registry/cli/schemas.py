@@ -1,0 +1,90 @@
+"""The JSON Schemas of what `--json` prints, one a verb, generated from the answers themselves.
+
+`python -m registry.cli.schemas FOLDER` writes them; a test holds the committed ones to this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.cli import answers as own
+from registry.core import answers
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+BASE = "https://w3id.org/genops/schema/cli/"
+ERROR = "error"
+
+
+def answer_types() -> Mapping[str, Any]:
+    """Return the type that each verb answers with, by the name of its schema.
+
+    `generate` and `demo` belong to generators; `evidence` prints an evidence file, which has a
+    schema of its own.
+    """
+    from registry.similarity.finder import FindResult
+
+    return {
+        "init": own.HomeView,
+        "doctor": answers.DoctorReport,
+        "serve": own.Served,
+        "keys list": list[own.KeyView],
+        "keys show": own.KeyView,
+        "record": answers.Receipt,
+        "list": list[answers.AssetSummary],
+        "show": answers.Passport,
+        "verify": own.VerificationReport,
+        "find": FindResult,
+        "lineage": answers.Lineage,
+        "impact": answers.Impact,
+        "taint": answers.Receipt,
+        "gate": answers.GateReport,
+        "reproduce": answers.Reproduction,
+        "erase": answers.Receipt,
+        "policy lint": own.PolicyLint,
+        "policy test": own.PolicyTest,
+        "log head": own.LogHead,
+        "log check": answers.LogReport,
+        "log entry": own.LogRecord,
+        "log prove": own.LogProof,
+        "verify-evidence": own.EvidenceView,
+        "catalog rebuild": own.Rebuilt,
+        "catalog models": list[own.ModelView],
+        "catalog add-model": answers.Receipt,
+        "mirror sync": list[answers.MirrorReport],
+        "mirror status": list[answers.MirrorReport],
+        ERROR: own.ErrorReport,
+    }
+
+
+def file_name(verb: str) -> str:
+    """Return the name of a verb's schema file: `log head` has `log-head.v1.json`."""
+    return f"{verb.replace(' ', '-')}.v1.json"
+
+
+def schema(verb: str) -> dict[str, Any]:
+    """Return the JSON Schema of one verb's answer."""
+    from pydantic import TypeAdapter
+
+    body = TypeAdapter(answer_types()[verb]).json_schema(mode="serialization")
+    identity = f"{BASE}{verb.replace(' ', '-')}/v1"
+    title = "any verb that fails" if verb == ERROR else f"`genops {verb}`"
+    return {"$schema": DIALECT, "$id": identity, **body, "title": f"The JSON of {title}"}
+
+
+def text(verb: str) -> str:
+    """Return a schema as the text of its file."""
+    return json.dumps(schema(verb), indent=2, ensure_ascii=False) + "\n"
+
+
+def write(folder: Path) -> None:
+    """Write every schema into a folder."""
+    for verb in answer_types():
+        (folder / file_name(verb)).write_text(text(verb), "utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,115 @@
+"""Verbs that keep a registry going: the catalog, the models in it, and the mirrors."""
+
+from typing import Annotated
+
+import typer
+
+from registry.cli.frame import Verb, subcommands
+from registry.cli.options import Home, Json
+
+catalog = subcommands("Rebuild the catalog; declare and list models.")
+mirror = subcommands("Feed MLflow and the vault; see what is waiting.")
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="NAME", help="mlflow or vault; else both."),
+]
+
+
+@catalog.command("rebuild", cls=Verb)
+def rebuild(home: Home = None, json: Json = False) -> None:
+    """Drop the catalog and rebuild it from the log.
+
+    For example:
+      genops catalog rebuild
+    """
+    from registry.cli.answers import Rebuilt
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.reports import rebuilt
+
+    with opened(home) as registry:
+        emit(Rebuilt(registry.rebuild_catalog()), rebuilt, as_json=json)
+
+
+@catalog.command("models", cls=Verb)
+def models(home: Home = None, json: Json = False) -> None:
+    """List the declared models and LoRAs with their licences.
+
+    For example:
+      genops catalog models
+    """
+    from registry.cli.answers import ModelView
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.listings import models as render
+
+    with opened(home) as registry:
+        emit([ModelView(**row) for row in registry.models()], render, as_json=json)
+
+
+@catalog.command("add-model", cls=Verb)
+def add_model(
+    source: Annotated[
+        str, typer.Argument(metavar="PATH|DIGEST", help="A file, a model folder or its digest.")
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called.")],
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="KIND", help="model, lora, vae, controlnet, …")
+    ],
+    licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Its SPDX id.")],
+    approved: Annotated[bool, typer.Option("--approved", help="It may be used.")] = False,
+    uri: Annotated[str, typer.Option("--uri", metavar="TEXT", help="Where it comes from.")] = "",
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Declare a model or LoRA: its name, licence and whether it may be used.
+
+    For example:
+      genops catalog add-model brand.pt --name brand --kind lora --licence MIT
+    """
+    from registry.cli.opening import opened_to_sign
+    from registry.cli.output import emit
+    from registry.cli.render.reports import receipt
+
+    with opened_to_sign(home) as registry:
+        done = registry.register_model(
+            source, name=name, kind=kind, licence=licence, approved=approved, uri=uri
+        )
+        emit(done, receipt, as_json=json)
+
+
+@mirror.command("sync", cls=Verb)
+def sync(target: Targets = None, home: Home = None, json: Json = False) -> None:
+    """Send what is waiting to the mirrors.
+
+    Ends with 1 when something could not be sent; it stays waiting.
+
+    For example:
+      genops mirror sync
+      genops mirror sync --target mlflow
+    """
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.reports import mirrors
+
+    with opened(home) as registry:
+        chosen = {"targets": tuple(target)} if target else {}
+        reports = registry.sync_mirrors(**chosen)
+        emit(reports, mirrors, as_json=json)
+    raise typer.Exit(1 if any(r.failed or r.error for r in reports) else 0)
+
+
+@mirror.command("status", cls=Verb)
+def status(home: Home = None, json: Json = False) -> None:
+    """Show what is waiting for each mirror.
+
+    For example:
+      genops mirror status
+    """
+    from registry.cli.opening import opened
+    from registry.cli.output import emit
+    from registry.cli.render.reports import mirrors
+
+    with opened(home) as registry:
+        emit(registry.mirror_status(), mirrors, as_json=json)
