@@ -1,0 +1,113 @@
+"""What identifies a picture beyond its bytes: the digest of its pixels and a perceptual hash.
+
+Computes from decoded pictures; neither stores nor compares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.core.digests import sha256_hex
+from registry.core.fingerprint import FingerprintValue
+from registry.core.pixels import pixels_v1
+from registry.errors import InputError
+from registry.similarity.decode import INEXACT, ImageLimits, open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PHASH256 = "phash256-white-lanczos64-gap2-v1"
+"""The perceptual hash: `imagehash.phash` of 16x16 frequencies, 256 bits, 32 bytes.
+
+The name holds what leads to the value: alpha on white, ITU-R 601 luma, Lanczos to 64x64 with a
+reducing gap of 2, and the version of this module's rules. A change of any of them is a new name.
+"""
+BITS = 256
+EDGE = 64
+MIN_QUALITY = 50
+"""Least quality of a picture that gets a fingerprint, of 100."""
+NOT_FINGERPRINTABLE = "not fingerprintable: the picture is flat, or nearly so; exact matches only"
+
+_MIN_ONES = 64
+"""Fewest set bits of a usable hash: half of 256 are set unless most frequencies are absent."""
+
+
+def fingerprint(
+    data: bytes, limits: ImageLimits, *, image: Image.Image | None = None
+) -> FingerprintValue | None:
+    """Return the perceptual fingerprint of an encoded picture.
+
+    None when the picture is not fingerprintable: solids and gradients all share a hash. `image`
+    saves decoding `data` once more. Raises InputError as `open_image` does.
+    """
+    luma = _luma(open_image(data, limits) if image is None else image)
+    quality = _quality(luma)
+    value = _phash(luma)
+    if quality < MIN_QUALITY or int.from_bytes(value, "big").bit_count() < _MIN_ONES:
+        return None
+    return FingerprintValue(sha256_hex(data), PHASH256, value, quality)
+
+
+def read_source(source: bytes | Path, limits: ImageLimits) -> bytes:
+    """Return the bytes of a file to look up. Raises InputError (`file.*`, `image.too-large`)."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        if source.stat().st_size > limits.image_bytes:
+            raise InputError(
+                f"{source} is larger than {limits.image_bytes} bytes", code="image.too-large"
+            )
+        return source.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read {source}: {error.strerror}", code="file.unreadable"
+        ) from error
+
+
+def pixels_digest(image: Image.Image) -> str | None:
+    """Return the `pixels-v1` digest of a picture in memory or from `open_image`.
+
+    None where the pixels are not exact: lossy containers, more than 8 bits, animations. Every
+    lossless container of the same pixels gives the same digest.
+    """
+    if INEXACT in image.info:
+        return None
+    rgba = image.convert("RGBA")
+    return pixels_v1(rgba.width, rgba.height, rgba.tobytes())
+
+
+def _luma(image: Image.Image) -> Image.Image:
+    """Return the picture as 64x64 luma, the only input of the hash; see `PHASH256`."""
+    from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
+
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    else:
+        flat = image.convert("RGB")
+    return flat.convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _phash(luma: Image.Image) -> bytes:
+    """Return the hash, first row first, most significant bit first.
+
+    The picture already has the size that `imagehash` would scale it to, so it hashes it as it is.
+    """
+    import imagehash  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    return bytes(np.packbits(imagehash.phash(luma, hash_size=16, highfreq_factor=4).hash).tobytes())
+
+
+def _quality(luma: Image.Image) -> int:
+    """Return PDQ's quality, 0 to 100: the sum of steps between neighbours, in hundredths of 255.
+
+    After "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm" (2019), which
+    takes it on a 64x64 picture too.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    levels = np.asarray(luma, dtype=np.int32)
+    steps = (np.abs(np.diff(levels, axis=axis)) * 100 // 255 for axis in (0, 1))
+    return min(100, int(sum(int(step.sum()) for step in steps)) // 90)
