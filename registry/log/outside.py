@@ -1,0 +1,97 @@
+"""The newest checkpoint, kept in a file outside the database, so that a roll-back shows.
+
+A database restored from an old backup would forget taints and fork the log: whoever opens it
+compares it with this file first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from registry.core import checkpoints
+from registry.core.checkpoints import Checkpoint
+from registry.core.notes import VerifierKey
+from registry.errors import FormatError, IntegrityError, RollbackError, UnavailableError
+
+RootAt = Callable[[int], bytes]
+"""Root of the database's first n leaves; called with no more leaves than it has."""
+
+
+class CheckpointFile:
+    """The checkpoint file of a home. One process writes at a time, under the log's lock."""
+
+    def __init__(self, path: Path, vkey: VerifierKey) -> None:
+        self._path = path
+        self._vkey = vkey
+        self._known: tuple[bytes, Checkpoint] | None = None
+
+    def read(self) -> Checkpoint | None:
+        """Return the checkpoint, None when there is no file.
+
+        Raises IntegrityError (`log.checkpoint-file`) when the log's key did not sign it.
+        """
+        try:
+            note = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot read {self._path}: {error.strerror}", code="log.checkpoint-file"
+            ) from error
+        if self._known is None or self._known[0] != note:
+            self._known = note, self._verified(note)
+        return self._known[1]
+
+    def refuse_rollback(self, size: int, root_at: RootAt) -> Checkpoint | None:
+        """Check that a database of `size` leaves goes on from the file; return what the file says.
+
+        Raises RollbackError (`log.rolled-back`, `log.forked`).
+        """
+        outside = self.read()
+        if outside is None or outside.size == 0:
+            return outside
+        if outside.size > size:
+            raise RollbackError(
+                f"the database holds {size} records, and its newest checkpoint {self._path}"
+                f" covers {outside.size}: an older database was put in its place",
+                hint="restore the newest database, or the vault's segments",
+            )
+        if root_at(outside.size) != outside.root:
+            raise RollbackError(
+                f"the first {outside.size} records are not those that {self._path} covers",
+                code="log.forked",
+                hint="the database was rewritten; keep both and run `genops log check`",
+            )
+        return outside
+
+    def publish(self, note: bytes) -> None:
+        """Put a newer checkpoint in place, durably and in one step.
+
+        Raises UnavailableError (`log.checkpoint-unwritten`).
+        """
+        scratch = self._path.with_name(self._path.name + ".new")
+        try:
+            with scratch.open("wb") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self._path)
+        except OSError as error:
+            raise UnavailableError(
+                f"the records are committed, but their checkpoint could not be written to"
+                f" {self._path}: {error.strerror}",
+                code="log.checkpoint-unwritten",
+                hint="free some space, then submit again: it is found, not repeated",
+            ) from error
+
+    def _verified(self, note: bytes) -> Checkpoint:
+        try:
+            return checkpoints.verify(note, self._vkey)
+        except (FormatError, IntegrityError) as error:
+            raise IntegrityError(
+                f"{self._path} is no checkpoint of this log: {error.message}",
+                code="log.checkpoint-file",
+                hint="restore the file from its backup, the vault or a mirror",
+            ) from None

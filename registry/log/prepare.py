@@ -1,0 +1,117 @@
+"""What can be judged of a submission before its turn comes, in its caller's own thread."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from registry.core.dsse import Envelope
+from registry.core.fingerprint import FingerprintValue
+from registry.core.generation import Blob
+from registry.core.schemas import SchemaSet
+from registry.core.statements import Statement, invocation_id
+from registry.core.trust import TrustKey, TrustState
+from registry.errors import InputError, TrustError
+from registry.log.submission import Submission
+from registry.signing.sealing import KEY_BYTES
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A submission that is well-formed, with its digests and its sidecar rows.
+
+    `judged` is the trust state that was asked before the log time was known, and the key that it
+    found; None when it found none, or there was no state yet.
+    """
+
+    data: bytes
+    envelope: Envelope
+    statement: Statement
+    invocation_id: str
+    payload_sha256: bytes
+    envelope_sha256: bytes
+    sealed: bytes | None
+    seal_key: bytes | None
+    blobs: tuple[Row, ...]
+    fingerprints: tuple[Row, ...]
+    judged: tuple[TrustState, TrustKey] | None
+
+    def key_at(self, state: TrustState, time_ms: int) -> TrustKey:
+        """Return the key that signed with authority at a log time; raises TrustError.
+
+        The signature is not verified again where the same state found it good before.
+        """
+        if self.judged is not None:
+            before, key = self.judged
+            if before is state and key.valid_at(time_ms):
+                return key
+        return state.authorize(self.envelope, self.statement.predicate_type, time_ms)
+
+
+def prepare(
+    submission: Submission,
+    schemas: SchemaSet,
+    trust: TrustState | None,
+    clock: Callable[[], int],
+) -> Prepared:
+    """Parse a submission, check it against its schema, and verify its signature.
+
+    An unknown or unfit signer is not refused yet: another process may have added its key. Raises
+    FormatError, SchemaError, InputError (`record.sealed`, `record.blob`).
+    """
+    envelope = Envelope.parse(submission.envelope)
+    statement = Statement.parse(envelope.payload)
+    schemas.check_statement(statement.document)
+    _check_sealed(submission)
+    return Prepared(
+        data=submission.envelope,
+        envelope=envelope,
+        statement=statement,
+        invocation_id=invocation_id(statement),
+        payload_sha256=hashlib.sha256(envelope.payload).digest(),
+        envelope_sha256=hashlib.sha256(submission.envelope).digest(),
+        sealed=submission.sealed,
+        seal_key=submission.seal_key,
+        blobs=tuple(map(_blob_row, submission.blobs)),
+        fingerprints=tuple(map(_fingerprint_row, submission.fingerprints)),
+        judged=_judge(trust, envelope, statement.predicate_type, clock()) if trust else None,
+    )
+
+
+def _judge(
+    trust: TrustState, envelope: Envelope, predicate_type: str, now_ms: int
+) -> tuple[TrustState, TrustKey] | None:
+    try:
+        return trust, trust.authorize(envelope, predicate_type, now_ms)
+    except TrustError:
+        return None
+
+
+def _check_sealed(submission: Submission) -> None:
+    if (submission.sealed is None) != (submission.seal_key is None):
+        raise InputError("sealed disclosures and their key go together", code="record.sealed")
+    if submission.seal_key is not None and len(submission.seal_key) != KEY_BYTES:
+        raise InputError(f"a sealing key has {KEY_BYTES} bytes", code="record.sealed")
+
+
+def _blob_row(blob: Blob) -> Row:
+    try:
+        row = {"sha256": bytes.fromhex(blob.sha256), "md5": bytes.fromhex(blob.md5)}
+    except ValueError:
+        row = {}
+    if [len(digest) for digest in row.values()] != [32, 16] or blob.size < 0:
+        raise InputError(f"not a blob: {blob}", code="record.blob")
+    return {**row, "size": blob.size}
+
+
+def _fingerprint_row(value: FingerprintValue) -> Row:
+    return {
+        "sha256": bytes.fromhex(value.sha256),
+        "name": value.name,
+        "value": value.value,
+        "quality": value.quality,
+    }
