@@ -21,7 +21,7 @@ from registry.core.merkle import verify_inclusion
 from registry.core.notes import VerifierKey
 from registry.core.proofs import TlogProof
 from registry.core.statements import Statement
-from registry.core.trust import PREDICATE_TRUST, TrustKey, TrustState
+from registry.core.trust import TrustKey, TrustState
 from registry.errors import FormatError, GenopsError, IntegrityError, TrustError
 
 EVIDENCE_TYPE = "https://w3id.org/genops/evidence/v1"
@@ -195,7 +195,7 @@ class _Verification:
         ]
         statement = self._step("statement", lambda r: Statement.parse(r.envelope.payload), record)
         held = self._step("trust-records", _check_trust_records, evidence, head)
-        trust = self._step("trust-chain", _fold_trust, evidence, statement, held)
+        trust = self._step("trust-chain", _fold_trust, evidence, held)
         self._step("log-key", lambda t: _check_log_key(t, self._key), trust)
         signer = self._step("signer", _check_signer, trust, record, statement, whole[-1])
         opened = self._step("disclosures", _open, evidence, statement)
@@ -275,14 +275,12 @@ def _check_trust_records(evidence: Evidence, head: Checkpoint) -> bool:
     return True
 
 
-def _fold_trust(evidence: Evidence, statement: Statement, _: bool) -> _Trust:
+def _fold_trust(evidence: Evidence, _: bool) -> _Trust:
     """Fold the trust records, remembering the state that judges the record: the one before it.
 
-    The record at index 0 is judged by the state that it announces itself.
+    The record at index 0, the first trust record, is judged by the state that it announces.
     """
     first, index = evidence.trust[0], evidence.record.proof.index
-    if index == 0 and statement.predicate_type != PREDICATE_TRUST:
-        raise TrustError("the record at index 0 is not a trust record", code="trust.genesis")
     judging = newest = TrustState.genesis(Statement.parse(first.envelope.payload), first.envelope)
     for previous, item in pairwise(evidence.trust):
         later = Statement.parse(item.envelope.payload)

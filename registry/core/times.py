@@ -35,7 +35,7 @@ def parse_time(text: str) -> int:
         same = format_time(epoch_ms) == text
     except (ValueError, InputError):
         raise _invalid(text) from None
-    if not same:
+    if not same:  # later Pythons read 24:00 as the next midnight
         raise _invalid(text)
     return epoch_ms
 

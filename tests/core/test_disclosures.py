@@ -142,8 +142,9 @@ def test_unsealing_leaves_the_document_as_it_was(salts: Salts) -> None:
     ],
 )
 def test_what_could_not_be_opened_again_is_not_sealed(document: Any, salts: Salts) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as refused:
         disclosures.seal(document, salts)
+    assert refused.value.code == "disclosure.invalid"
 
 
 def test_a_short_salt_is_refused() -> None:

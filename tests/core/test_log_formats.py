@@ -63,6 +63,7 @@ def test_an_entry_is_canonical_json_and_reads_back(time_ms: int, a: bytes, b: by
     [
         lambda d: d + b"\n",
         lambda d: d.replace(b'":', b'": '),
+        lambda d: d.replace(b"{", b"{ "),
         lambda d: d.replace(b'"v":1', b'"v":2'),
         lambda d: d.replace(b"11:07", b"25:07"),
         lambda d: d.replace(b"0a", b"0A"),

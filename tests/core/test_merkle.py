@@ -90,6 +90,7 @@ def test_an_inclusion_proof_fits_nothing_else(size: int, data: st.DataObject) ->
     refused = [
         (merkle.leaf_hash(b"other"), index, size, proof, root),
         (leaf, index, size, proof, naive(0, size - 1)),
+        (leaf, index, 4 * size, proof, root),
         (leaf, index, size, [*proof, leaf], root),
         (leaf, index, size, [*proof, b"short"], root),
     ]
@@ -115,6 +116,7 @@ def test_a_consistency_proof_fits_nothing_else(new: int, data: st.DataObject) ->
     refused = [
         (old, new, proof, other, after),
         (old, new, proof, before, other),
+        (old, 4 * new, proof, before, after),
         (old, new, [*proof, other], before, after),
         (old, new, [*proof, b""], before, after),
     ]
