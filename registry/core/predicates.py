@@ -169,8 +169,9 @@ def reproduction(
 ) -> Predicate:
     """State how a replay of a record compared with its output.
 
-    `differences` are {name, recorded, found} of the environments, `measures` {name, value, bound?}
-    of the distances that the verdict rests on.
+    `differences` are {name, recorded?, found?} of inputs and environments; the values of a field
+    that the record holds sealed are left out, or erasing the record would not erase them.
+    `measures` are {name, value, bound?}: the distances that the verdict rests on.
     """
     return _fields(
         head.fields(),

@@ -181,7 +181,7 @@ def fill(book: Book) -> None:
     """Add one record of each kind that the first release writes."""
     head, salt = heads(), salts()
     keys = [ADMIN.trusted("admin"), MAKER.trusted("generator"), JUDGE.trusted("policy", "reviewer")]
-    vkey = Subject("out/0", digests.sha256_hex(str(VKEY).encode("ascii")))
+    origin = Subject("out/0", digests.sha256_hex(ORIGIN.encode("utf-8")))
 
     def say(key: P256, name: str, subject: Subject, predicate: predicates.Predicate) -> str:
         return book.add(key, seal_statement([subject], predicate_uri(name), predicate, salt))
@@ -189,7 +189,7 @@ def fill(book: Book) -> None:
     genesis = say(
         ADMIN,
         "trust",
-        vkey,
+        origin,
         predicates.trust(next(head), origin=ORIGIN, log_vkey=str(VKEY), keys=keys),
     )
     g, first = generation(), next(head)
@@ -288,7 +288,7 @@ def fill(book: Book) -> None:
     say(
         ADMIN,
         "trust",
-        vkey,
+        origin,
         predicates.trust(
             next(head),
             origin=ORIGIN,
