@@ -1,0 +1,149 @@
+"""The components of a pipeline: what each is, where it came from, and how it differs from there.
+
+Everything here is read off live objects; nothing runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.nn import Module
+
+from generators.capture import faults, origins
+from generators.capture.modules import ModuleState, ModuleWatch, Walk, walk
+from generators.capture.references import REFERENCES, Comparison, FingerprintWatch
+from generators.capture.schedulers import SchedulerWatch
+from generators.capture.trusted import ClassWatch, qualified
+from generators.files import Content
+
+
+@dataclass(slots=True)
+class Parts:
+    """A pipeline's components by what they are; `absent` names those that are None."""
+
+    modules: dict[str, Module] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+    scheduler: Any = None
+    absent: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, pipe: Any) -> Parts:
+        """Sort the components of a pipeline."""
+        parts = cls()
+        for name, component in pipe.components.items():
+            if component is None:
+                parts.absent.append(name)
+            elif isinstance(component, Module):
+                parts.modules[name] = component
+            elif name == "scheduler":
+                parts.scheduler = component
+            else:
+                parts.others[name] = component
+        return parts
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was read off the components.
+
+    `places` says in which material each lies, `states` what each is, `scheduler` its class and
+    configuration; `contents` are the materials, `reasons` why a replay would differ.
+    """
+
+    walks: dict[str, Walk]
+    places: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scheduler: dict[str, Any] | None = None
+    contents: list[Content] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+class ComponentReader:
+    """Reads one pipeline again and again, digesting only what changed since the last time."""
+
+    def __init__(self, declared: Mapping[str, Path]) -> None:
+        self._declared = declared
+        self._watches: dict[str, ModuleWatch] = {}
+        self._compared: dict[str, tuple[ModuleState, str, Comparison]] = {}
+        self._others = FingerprintWatch()
+        self._classes = ClassWatch()
+        self._schedulers = SchedulerWatch()
+
+    def read(self, pipe: Any, parts: Parts) -> Findings:
+        """Describe all components."""
+        findings = Findings({name: walk(module) for name, module in parts.modules.items()})
+        self._read_code(pipe, parts, findings)
+        if parts.scheduler is not None:
+            findings.scheduler, reasons = self._schedulers.describe(parts.scheduler)
+            findings.reasons += reasons
+        index = pipe.config.get("_name_or_path")
+        found = origins.trace(parts.modules | parts.others, index, self._declared)
+        findings.contents += found.contents
+        findings.reasons += found.reasons
+        findings.places = {
+            name: {"ref": place.material, "subfolder": place.subfolder}
+            for name, place in found.places.items()
+        }
+        for name, module in parts.modules.items():
+            self._read_module(name, module, found.places.get(name), findings)
+        for name, other in parts.others.items():
+            self._read_other(name, other, found.places.get(name), findings)
+        return findings
+
+    def _read_code(self, pipe: Any, parts: Parts, findings: Findings) -> None:
+        """Find code that the record cannot name by a library's version."""
+        classes = {type(module) for walked in findings.walks.values() for _, module in walked}
+        classes |= {type(component) for component in (pipe, *parts.others.values())}
+        objects = {"pipeline": pipe, **parts.others}
+        if parts.scheduler is not None:
+            classes.add(type(parts.scheduler))
+            objects["scheduler"] = parts.scheduler
+        findings.reasons += sorted(self._classes.faults(classes)) + faults.process_faults()
+        for name, instance in objects.items():
+            findings.reasons += faults.instance_faults(name, instance)
+        for name, walked in findings.walks.items():
+            findings.reasons += faults.module_faults(name, walked)
+
+    def _read_module(
+        self, name: str, module: Module, place: origins.Place | None, findings: Findings
+    ) -> None:
+        watch = self._watches.get(name)
+        if watch is None or watch.root is not module:
+            watch = self._watches[name] = ModuleWatch(module)
+        state = watch.state(findings.walks[name])
+        described = findings.states[name] = _described(state)
+        if place is None or not place.version:
+            return
+        # The same object means the same state: the watch makes a new one after every change.
+        before = self._compared.get(name)
+        if before is None or before[0] is not state or before[1] != place.version:
+            compared = REFERENCES.compare_module(name, module, state, place)
+            before = self._compared[name] = (state, place.version, compared)
+        compared = before[2]
+        findings.reasons += compared.reasons
+        if compared.settings:
+            described["settings"] = compared.settings
+
+    def _read_other(
+        self, name: str, other: Any, place: origins.Place | None, findings: Findings
+    ) -> None:
+        findings.states[name] = {"class": qualified(type(other))}
+        if place is not None and place.version:
+            live = self._others.of(name, other)
+            findings.reasons += REFERENCES.compare_other(name, other, live, place)
+
+
+def _described(state: ModuleState) -> dict[str, Any]:
+    """Return a module's state as JSON; its settings are told by their differences alone."""
+    return {
+        "class": state.cls,
+        "device": state.device,
+        "dtype": state.dtype,
+        "attention": state.attention,
+        "config": state.config,
+        "tensors": asdict(state.weights),
+        "adapters": {name: asdict(tensors) for name, tensors in state.adapters.items()},
+    }

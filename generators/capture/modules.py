@@ -1,0 +1,331 @@
+"""One live torch module: its state as digests, and a cheap watch that sees when it changes.
+
+Knows torch and the shape of peft's wrappers; neither files nor pipelines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import Module
+
+from generators.capture.trusted import is_library_class, qualified
+from registry.core.jsonio import dumps
+
+_NOT_SETTINGS = {*vars(Module()), "peft_config", "name_or_path", "config", "forward"}
+_VOLATILE_CONFIG = frozenset({"name_or_path", "dtype", "torch_dtype", "transformers_version"})
+_BASE_LAYER = re.compile(r"(^|\.)base_layer(?=\.|$)")
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+Walk = list[tuple[str, Module]]
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSet:
+    """Tensors that belong together.
+
+    `sha256` is over name, dtype, shape and row-major bytes of each, sorted by name. `layout` says
+    how the four-dimensional ones lie in memory, which decides kernels and so bits: `contiguous`,
+    `channels_last` or `mixed`.
+    """
+
+    sha256: str
+    layout: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleState:
+    """What a module computes with.
+
+    `weights` are its own tensors, as if no adapter were loaded; `adapters` those of each adapter.
+    `settings` holds the public plain attributes of each submodule by path: switches such as
+    tiling or FreeU live there.
+    """
+
+    cls: str
+    device: str
+    dtype: str
+    weights: TensorSet
+    adapters: Mapping[str, TensorSet]
+    config: str
+    attention: str | None
+    settings: Settings = field(repr=False)
+
+
+def walk(root: Module) -> Walk:
+    """Return (path, module) of all submodules, the root first; shared ones once per path."""
+    found: Walk = [("", root)]
+    for path, module in found:  # grows while it is read
+        head = f"{path}." if path else ""
+        found += [(head + n, child) for n, child in module._modules.items() if child is not None]
+    return found
+
+
+class ModuleWatch:
+    """Gives the state of one module, digesting anew only after a change.
+
+    A change is seen by its traces: other submodules, attributes or tensors, a moved or written
+    tensor, or another sum over a tensor's bits (`tensor.data` can be written without a trace).
+    """
+
+    def __init__(self, root: Module) -> None:
+        self.root = root
+        self._traces: _Traces | None = None
+        self._state: ModuleState | None = None
+
+    def state(self, walked: Walk) -> ModuleState:
+        """Return the present state; `walked` is a fresh `walk` of the root."""
+        traces = _Traces(self.root, walked)
+        if self._state is None or self._traces is None or traces != self._traces:
+            self._state = state_of(self.root, walked)
+            self._traces = traces
+        return self._state
+
+
+class _Traces:
+    """What a change cannot leave alone; compared by value."""
+
+    __slots__ = ("attributes", "marks", "modules", "sums", "tensors")
+
+    def __init__(self, root: Module, walked: Walk) -> None:
+        self.modules = [id(module) for _, module in walked]
+        self.attributes = [dict(vars(module)) for _, module in walked]
+        self.attributes.append(dict(vars(getattr(root, "config", None) or object)))
+        tensors = [tensor for _, module in walked for _, tensor in _own_tensors(module)]
+        self.tensors = [id(tensor) for tensor in tensors]
+        self.marks = [_mark(tensor) for tensor in tensors]
+        self.sums = _bit_sums(tensors)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Traces):
+            return NotImplemented
+        try:
+            return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        except (RuntimeError, ValueError):  # an attribute became an array: not the same
+            return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def state_of(root: Module, walked: Walk) -> ModuleState:
+    """Digest a module completely."""
+    adapted = hasattr(root, "peft_config")
+    groups = _grouped(walked, adapted)
+    weights = groups.pop(None)
+    first = next((tensor for _, tensor in weights if tensor.is_floating_point()), None)
+    return ModuleState(
+        cls=qualified(type(root)),
+        device=str(first.device) if first is not None else "cpu",
+        dtype=_dtype_name(getattr(root, "dtype", None) or torch.float32),
+        weights=tensor_set(weights),
+        adapters={name: tensor_set(group) for name, group in groups.items() if name is not None},
+        config=config_digest(root),
+        attention=getattr(getattr(root, "config", None), "_attn_implementation", None),
+        settings=_settings(walked, adapted),
+    )
+
+
+def adapter_tensors(root: Module, adapter: str) -> list[torch.Tensor]:
+    """Return the tensors of one adapter of a module."""
+    groups = _grouped(walk(root), hasattr(root, "peft_config"))
+    return [tensor for _, tensor in groups.get(adapter, ())]
+
+
+def own_tensors(root: Module) -> list[torch.Tensor]:
+    """Return a module's own tensors, as if no adapter were loaded."""
+    return [tensor for _, tensor in _grouped(walk(root), hasattr(root, "peft_config"))[None]]
+
+
+def submodules_by_path(root: Module) -> dict[str, Module]:
+    """Return the submodules by the paths of `ModuleState.settings`."""
+    adapted = hasattr(root, "peft_config")
+    return dict(_plain_walk(walk(root), adapted))
+
+
+def adapter_set(root: Module, adapter: str) -> TensorSet | None:
+    """Digest the tensors of one adapter of a module; None if it has none of that name."""
+    group = _grouped(walk(root), hasattr(root, "peft_config")).get(adapter)
+    return None if group is None else tensor_set(group)
+
+
+def tensor_set(named: Iterable[tuple[str, torch.Tensor]]) -> TensorSet:
+    """Digest named tensors; tensors without storage (device `meta`) count by shape alone."""
+    digest = hashlib.sha256()
+    layouts: set[str] = set()
+    dtypes: set[str] = set()
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        dtypes.add(_dtype_name(tensor.dtype))
+        digest.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
+        digest.update(_row_major(tensor))
+        layouts |= _layout(tensor)
+    layout = layouts.pop() if len(layouts) == 1 else "mixed" if layouts else "contiguous"
+    return TensorSet(digest.hexdigest(), layout, "+".join(sorted(dtypes)))
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return the SHA-256 of one tensor's shape and row-major bytes."""
+    return hashlib.sha256(f"{list(tensor.shape)}\n".encode() + _row_major(tensor)).hexdigest()
+
+
+def _row_major(tensor: torch.Tensor) -> bytes | memoryview:
+    """Return a tensor's bytes in row-major order; none for tensors on device `meta`."""
+    if tensor.device.type == "meta":
+        return b""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
+
+
+def config_of(component: Any) -> dict[str, Any]:
+    """Return a component's configuration without what differs from one loading to the next."""
+    config: Any = getattr(component, "config", None)
+    document = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
+    return {
+        name: value
+        for name, value in document.items()
+        if not name.startswith("_") and name not in _VOLATILE_CONFIG
+    }
+
+
+def config_digest(component: Any) -> str:
+    """Return the SHA-256 of `config_of`, as JSON."""
+    return hashlib.sha256(dumps(plain(config_of(component)))).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into comparable JSON; objects keep their class, library ones their state."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"opaque": str(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (torch.dtype, torch.device)):
+        return str(value)
+    return _plain_object(value)
+
+
+def _plain_object(value: Any) -> dict[str, Any]:
+    name = qualified(value if isinstance(value, type) else type(value))
+    state = getattr(value, "__dict__", None)
+    if state is None or isinstance(value, type) or not is_library_class(type(value)):
+        return {"opaque": name}
+    if any(not isinstance(item, (bool, int, float, str, type(None))) for item in state.values()):
+        return {"opaque": name}
+    return {"object": name, "state": dict(state)}
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether `plain` lost nothing, so that the value can be set again from JSON."""
+    if isinstance(value, Mapping):
+        return "opaque" not in value and all(is_plain(item) for item in value.values())
+    if isinstance(value, list):
+        return all(is_plain(item) for item in value)
+    return True
+
+
+def _settings(walked: Walk, adapted: bool) -> Settings:
+    return {
+        path: {"class": qualified(type(module)), **_public(module)}
+        for path, module in _plain_walk(walked, adapted)
+    }
+
+
+def _public(module: Module) -> dict[str, Any]:
+    """Return the attributes of a module that are settings: public, and neither parts nor config."""
+    return {
+        name: plain(value)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and name not in _NOT_SETTINGS
+        and not isinstance(value, (torch.Tensor, Module))
+    }
+
+
+def _plain_walk(walked: Walk, adapted: bool) -> Iterator[tuple[str, Module]]:
+    """Yield submodules as if no adapter had been loaded."""
+    for path, module in walked:
+        wrapping = is_adapter_path(path) or wraps(module)
+        if not (adapted and wrapping):
+            yield _BASE_LAYER.sub("", path) if adapted else path, module
+
+
+def _grouped(walked: Walk, adapted: bool) -> dict[str | None, list[tuple[str, torch.Tensor]]]:
+    """Return named tensors by adapter; None stands for the module's own."""
+    groups: dict[str | None, list[tuple[str, torch.Tensor]]] = {None: []}
+    for path, module in walked:
+        for name, tensor in _own_tensors(module):
+            adapter, plain_name = _owner(f"{path}.{name}" if path else name, adapted)
+            groups.setdefault(adapter, []).append((plain_name, tensor))
+    return groups
+
+
+def _own_tensors(module: Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield parameters and persistent buffers: what a state dict holds."""
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            yield name, parameter
+    for name, buffer in module._buffers.items():
+        if buffer is not None and name not in module._non_persistent_buffers_set:
+            yield name, buffer
+
+
+def _owner(path: str, adapted: bool) -> tuple[str | None, str]:
+    """Return (adapter or None, name without traces of peft's wrapping)."""
+    if not adapted:
+        return None, path
+    parts = path.split(".")
+    for index, part in enumerate(parts[:-1]):
+        if part.startswith("lora_"):
+            return parts[index + 1], ".".join([*parts[: index + 1], *parts[index + 2 :]])
+    return None, _BASE_LAYER.sub("", path)
+
+
+def wraps(module: Module) -> bool:
+    """Tell whether a module is peft's wrapper around an adapted layer."""
+    return "base_layer" in module._modules
+
+
+def is_adapter_path(path: str) -> bool:
+    """Tell whether a submodule belongs to an adapter, by its path."""
+    return "lora_" in path and any(part.startswith("lora_") for part in path.split("."))
+
+
+def _mark(tensor: torch.Tensor) -> tuple[int, int]:
+    version = 0 if tensor.is_inference() else tensor._version
+    return tensor.data_ptr() if tensor.device.type != "meta" else 0, version
+
+
+def _bit_sums(tensors: list[torch.Tensor]) -> list[int]:
+    """Sum each tensor's bits as integers, wrapping: one pass at memory speed."""
+    by_device: dict[torch.device, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        integer = _INTEGERS.get(tensor.element_size())
+        if tensor.device.type != "meta" and integer is not None and not tensor.is_complex():
+            sums = by_device.setdefault(tensor.device, [])
+            sums.append(tensor.detach().view(integer).sum())
+    return [int(v) for sums in by_device.values() for v in torch.stack(sums).tolist()]
+
+
+def _layout(tensor: torch.Tensor) -> set[str]:
+    """Return the layouts that a tensor rules in; none where it does not matter."""
+    if tensor.ndim != 4:
+        return set()
+    plainly = tensor.is_contiguous()
+    channels = tensor.is_contiguous(memory_format=torch.channels_last)
+    if plainly and channels:
+        return set()
+    return {"contiguous" if plainly else "channels_last" if channels else "strided"}
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

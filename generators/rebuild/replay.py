@@ -1,0 +1,75 @@
+"""Runs a planned call on a rebuilt pipeline, the whole batch, and encodes what comes out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from generators import environment, seeds
+from generators.arguments import ArgumentWriter
+from generators.capture.calls import Sharing, batch_size, copies, texts
+from generators.ports import Job
+from generators.rebuild.pipeline import build
+from generators.rebuild.plan import Plan
+from registry.core.generation import Output
+
+
+@dataclass(slots=True)
+class Workshop:
+    """Keeps the last pipeline it built: a worker mostly replays many calls of one model."""
+
+    _key: str = ""
+    _pipe: Any = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def replay(self, plan: Plan, workdir: Path) -> Sequence[Output]:
+        """Run the planned call; one at a time."""
+        with self._lock, environment.matching(plan.internal["environment"]):
+            key = plan.rig_key()
+            if key != self._key:
+                self._key, self._pipe = "", None  # never two models in memory
+                self._pipe = build(plan, workdir)
+                self._key = key
+            return run(self._pipe, plan)
+
+
+_WORKSHOP = Workshop()
+
+
+def replay(job: Job) -> Sequence[Output]:
+    """Replay a job; see `generators.diffusers.DiffusersAdapter.replay`."""
+    return _WORKSHOP.replay(Plan.of(job), job.workdir)
+
+
+def run(pipe: Any, plan: Plan) -> list[Output]:
+    """Call a rebuilt pipeline as recorded and encode what it returns."""
+    writer = ArgumentWriter(plan.path, plan.media_types)
+    arguments = {
+        name: writer.write(name, value) for name, value in plan.external["arguments"].items()
+    }
+    random = _random(plan, arguments)
+    if random is not None:
+        arguments["generator"] = seeds.restore(random)
+    sharing = Sharing(
+        prompts=texts(arguments.get("prompt")),
+        copies=copies(arguments),
+        generator=random,
+        materials=list(plan.digests),
+        inputs=writer.inputs,
+    )
+    with torch.random.fork_rng(devices=[]):
+        return sharing.outputs(pipe(**arguments))
+
+
+def _random(plan: Plan, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the recorded generators, or those of the overriding seed."""
+    recorded: Mapping[str, Any] | None = plan.external["generator"]
+    if recorded is None or plan.seed is None:
+        return recorded
+    chosen = seeds.consecutive(plan.seed, batch_size(arguments))
+    return seeds.describe([seeds.generator_for(one) for one in chosen])
