@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +27,8 @@ MEDIA_TYPES = {
 }
 """The formats that are decoded, as Pillow names them, with their media types. No others are tried:
 some of Pillow's decoders start other programs."""
+
+_OPENED = tuple(name for name in MEDIA_TYPES if name != "MPO")  # Pillow opens MPO as JPEG first
 
 INEXACT = "genops-inexact"
 """Key in a picture's `info`: why its pixels are not the very ones that were encoded in 8 bits."""
@@ -112,7 +113,7 @@ def _decode(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
     inexact = _why_inexact(image, data)
     try:
         image.load()
-    except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+    except Exception as error:  # decoders raise whatever they trip over
         raise _damaged(name, error) from error
     shown = _as_shown(image)
     if inexact:
@@ -126,7 +127,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
 
     most = f"{limits.image_pixels} pixels"
     try:
-        image = Image.open(io.BytesIO(data), formats=list(MEDIA_TYPES))
+        image = Image.open(io.BytesIO(data), formats=_OPENED)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "more pixels than can be decoded safely", most) from None
     except UnidentifiedImageError:
@@ -135,7 +136,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
             code="image.unreadable",
             hint=f"decoded are {', '.join(sorted(set(MEDIA_TYPES.values())))}",
         ) from None
-    except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+    except Exception as error:  # decoders raise whatever they trip over
         raise _damaged(name, error) from error
     if image.width * image.height > limits.image_pixels:
         raise _too_large(name, f"{image.width}x{image.height} pixels", most)
