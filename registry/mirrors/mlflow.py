@@ -63,8 +63,7 @@ class MlflowMirror:
         self._state = state
         self._artifacts = artifacts
         self._timeout_s = timeout_s
-        self._tracking: Tracking | None = None
-        self._places: Places | None = None
+        self._opened: Tracking | None = None
 
     @property
     def target(self) -> str:
@@ -81,7 +80,8 @@ class MlflowMirror:
         groups = _grouped(batch)
         if not groups:
             return
-        with self._session() as (tracking, places):
+        with self._session() as tracking:
+            places = Places(tracking, self._state, self._uri)
             for group, members in groups.items():
                 for part in _exports(members):
                     _send_part(tracking, places, group, part)
@@ -95,7 +95,7 @@ class MlflowMirror:
         if not groups:
             return ()
         differences: list[Difference] = []
-        with self._session() as (tracking, _):
+        with self._session() as tracking:
             for group, members in groups.items():
                 found = tracking.experiment(group.experiment)
                 home = found.id if found is not None and found.active else None
@@ -104,20 +104,14 @@ class MlflowMirror:
         return tuple(differences)
 
     @contextmanager
-    def _session(self) -> Iterator[tuple[Tracking, Places]]:
-        """Give the opened store, alive, and forget what was learnt of it if anything fails."""
+    def _session(self) -> Iterator[Tracking]:
+        """Give the tracking store, opened once and found alive."""
         require_mlflow()
-        try:
-            with translated():
-                if self._tracking is None:
-                    self._tracking = Tracking(self._uri, self._artifacts, self._timeout_s)
-                self._tracking.probe()
-                if self._places is None:
-                    self._places = Places(self._tracking, self._state, self._uri)
-                yield self._tracking, self._places
-        except BaseException:
-            self._places = None
-            raise
+        with translated():
+            if self._opened is None:
+                self._opened = Tracking(self._uri, self._artifacts, self._timeout_s)
+            self._opened.probe()
+            yield self._opened
 
 
 def _grouped(records: Sequence[MirrorRecord]) -> dict[Group, list[MirrorRecord]]:
@@ -147,9 +141,10 @@ def _send_part(
     tracking: Tracking, places: Places, group: Group, part: Sequence[MirrorRecord]
 ) -> None:
     traces = [trace_copy(record) for record in part]
-    tracking.write(places.experiment(group), traces)
+    experiment_id = places.experiment(group)
+    tracking.write(experiment_id, traces)
     if group.campaign is not None:
-        run_id = places.run(group, part[0].time_ms)
+        run_id = places.run(group, experiment_id, part[0].time_ms)
         tracking.link([trace.mlflow_id for trace in traces], run_id)
 
 

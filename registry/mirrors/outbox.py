@@ -31,7 +31,7 @@ class Backlog:
     """What waits for a target: rows, how many have failed before, and the newest row's error."""
 
     pending: int
-    failing: int
+    failed: int
     error: str
 
 
@@ -106,6 +106,6 @@ class Outbox:
         with read(self._engine) as conn:
             return Backlog(
                 pending=conn.scalar(select(func.count()).where(mine)) or 0,
-                failing=conn.scalar(select(func.count()).where(failing)) or 0,
+                failed=conn.scalar(select(func.count()).where(failing)) or 0,
                 error=conn.scalar(newest) or "",
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from registry.mirrors.mlflow import MlflowMirror, embedded_uri, open_mlflow
 from registry.mirrors.outbox import Outbox
 from registry.mirrors.places import KEY_TAG
 from registry.mirrors.state import MirrorState
-from registry.mirrors.trace import Group, trace_copy
+from registry.mirrors.trace import Group, TraceCopy, trace_copy
 from registry.mirrors.tracking import Tracking
 from registry.mirrors.worker import drain
 from registry.settings import Settings
@@ -190,21 +191,17 @@ def test_two_processes_that_start_a_campaign_agree_on_one_run(
     assert len(traces_of(client, project, run.info.run_id)) == 2
 
 
-def test_a_deleted_run_is_replaced(
-    mirror: MlflowMirror,
-    client: Any,
-    uri: str,
-    state: MirrorState,
-    project: str,
-    make_record: MakeRecord,
+def test_a_run_deleted_under_a_running_mirror_is_replaced(
+    mirror: MlflowMirror, client: Any, project: str, make_record: MakeRecord
 ) -> None:
     mirror.send([make_record(1, project=project)])
     (old,) = runs_of(client, project)
     client.delete_run(old.info.run_id)
-    MlflowMirror(uri, state).send([make_record(2, project=project)])
+    mirror.send([make_record(2, project=project)])
     (new,) = runs_of(client, project)
     assert new.info.run_id != old.info.run_id
     assert new.data.tags[KEY_TAG] == Group(project, "spring").key
+    assert len(traces_of(client, project, new.info.run_id)) == 1
 
 
 def test_a_generation_without_campaign_makes_no_run(
@@ -292,21 +289,40 @@ def test_a_forged_copy_under_the_same_id_is_named(
 
 
 def test_a_deleted_experiment_is_named_and_not_written_to(
-    mirror: MlflowMirror,
-    client: Any,
-    uri: str,
-    state: MirrorState,
-    project: str,
-    make_record: MakeRecord,
+    mirror: MlflowMirror, client: Any, project: str, make_record: MakeRecord
 ) -> None:
     record = make_record(1, project=project)
     mirror.send([record])
     client.delete_experiment(client.get_experiment_by_name(f"genops/{project}").experiment_id)
     assert "experiment" in wheres(mirror, record) or "trace" in wheres(mirror, record)
     with pytest.raises(GenopsError) as caught:
-        MlflowMirror(uri, state).send([make_record(2, project=project)])
+        mirror.send([make_record(2, project=project)])
     assert caught.value.code == "mirror.experiment-deleted"
     assert "restore" in caught.value.hint
+
+
+def test_an_export_is_bounded_in_traces_and_bytes(
+    settings: Settings, engine: Engine, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    write = Tracking.write
+
+    def counted(self: Tracking, experiment_id: str, traces: Sequence[TraceCopy]) -> None:
+        sizes.append(len(traces))
+        write(self, experiment_id, traces)
+
+    monkeypatch.setattr(Tracking, "write", counted)
+    records = [make_record(n) for n in range(5)]
+    room = len(records[0].envelope) + len(records[1].envelope)
+    monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", room)
+    open_mlflow(settings, engine).send(records[:3])
+    monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", 1)
+    open_mlflow(settings, engine).send(records[3:])
+    monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", 10**9)
+    monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_TRACES", 4)
+    open_mlflow(settings, engine).send(records)
+    assert sizes == [2, 1, 1, 1, 4, 1]
+    assert open_mlflow(settings, engine).check(records) == ()
 
 
 def test_altered_span_content_in_the_database_is_named(
@@ -356,6 +372,17 @@ def test_a_server_that_was_never_there_is_an_error_in_the_outbox_only(
     assert "secret" not in outbox.backlog("mlflow").error
     with pytest.raises(UnavailableError):
         mirror.check([make_record(1)])
+
+
+def test_a_server_that_never_answers_is_given_up(
+    state: MirrorState, outbox: Outbox, make_record: MakeRecord
+) -> None:
+    outbox.requeue("mlflow", [1])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = drain(outbox, MlflowMirror(uri, state, timeout_s=0.2), make_record, lambda: 0)
+    assert (result.failed, result.stopped) == (1, True)
+    assert "/health" in result.error, "asked first, since MLflow's own calls retry for minutes"
 
 
 @pytest.mark.parametrize("wrong", ["/tmp/mlruns", "file:///tmp/mlruns", "databricks", ""])

@@ -44,7 +44,7 @@ def test_a_killed_server_gets_every_record_once_when_it_is_back(
     assert (result.sent, result.failed, result.stopped) == (0, 3, True)
     assert outbox.waiting("mlflow") == {3, 4, 5}
     backlog = outbox.backlog("mlflow")
-    assert backlog.failing == 3
+    assert backlog.failed == 3
     assert backlog.error.startswith("mirror.unreachable")
     assert outbox.due("mlflow", 9, FIRST_RETRY_MS - 1) == ()
 

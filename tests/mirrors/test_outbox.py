@@ -22,7 +22,7 @@ def test_a_failed_row_waits_until_its_time_and_keeps_its_error(outbox: Outbox) -
     late = outbox.due("mlflow", 10, 5_000)
     assert [(row.index, row.attempts) for row in late] == [(1, 1), (2, 0)]
     assert [row.index for row in outbox.due("mlflow", 10, None)] == [1, 2]
-    assert outbox.backlog("mlflow") == Backlog(pending=2, failing=1, error="no route")
+    assert outbox.backlog("mlflow") == Backlog(pending=2, failed=1, error="no route")
 
 
 def test_done_rows_leave_and_nothing_else_does(outbox: Outbox) -> None:

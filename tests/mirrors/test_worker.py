@@ -66,7 +66,7 @@ def test_a_dead_mirror_loses_nothing_and_does_not_raise(
     assert "nobody answers" in result.error
     assert mirror.calls == [[0, 1]], "the rest must not be tried on a dead server"
     backlog = outbox.backlog("folder")
-    assert (backlog.pending, backlog.failing) == (4, 2)
+    assert (backlog.pending, backlog.failed) == (4, 2)
     assert "nobody answers" in backlog.error
     assert [row.index for row in outbox.due("folder", 9, 100)] == [2, 3]
 
@@ -97,6 +97,25 @@ def test_a_refused_record_fails_alone_and_is_tried_once_per_drain(
     assert outbox.waiting("folder") == {1}
     assert mirror.calls.count([1]) == 1
     assert "record 1 is refused" in outbox.backlog("folder").error
+
+
+def test_a_mirror_that_dies_while_records_are_tried_singly_stops_the_drain(
+    outbox: Outbox, mirror: FolderMirror, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = mirror.send
+
+    def dies_after_the_first(batch: Sequence[MirrorRecord]) -> None:
+        if len(mirror.calls) == 2:
+            mirror.down = UnavailableError("died")
+        send(batch)
+
+    outbox.requeue("folder", range(4))
+    mirror.refused = {3}
+    monkeypatch.setattr(mirror, "send", dies_after_the_first)
+    result = drain(outbox, mirror, make_record, lambda: 0)
+    assert mirror.calls == [[0, 1, 2, 3], [0], [1]]
+    assert (result.sent, result.failed, result.stopped) == (1, 1, True)
+    assert outbox.waiting("folder") == {1, 2, 3}
 
 
 def test_a_record_that_cannot_be_built_fails_alone(
