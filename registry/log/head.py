@@ -13,6 +13,9 @@ from registry.store.types import table_of
 
 _HEAD = table_of(LogHeadRow)
 _ONLY = 1
+_READ = select(_HEAD)
+_LOCK = select(_HEAD).with_for_update()  # SQLite holds its one write lock already
+_WRITE = update(_HEAD).where(_HEAD.c.id == _ONLY)
 _EMPTY = {"id": _ONLY, "size": 0, "frontier": b"", "checkpoint": b"", "time_ms": 0}
 
 
@@ -35,16 +38,15 @@ class StoredHead:
 
 def read_head(conn: Connection) -> StoredHead:
     """Return the head."""
-    return _parsed(conn.execute(select(_HEAD)).mappings().one_or_none())
+    return _parsed(conn.execute(_READ).mappings().one_or_none())
 
 
 def lock_head(conn: Connection) -> StoredHead:
     """Return the head and keep it from growing elsewhere until the transaction ends."""
-    query = select(_HEAD).with_for_update()  # SQLite holds its one write lock already
-    row = conn.execute(query).mappings().one_or_none()
+    row = conn.execute(_LOCK).mappings().one_or_none()
     if row is None:
         insert_missing(conn, _HEAD, [_EMPTY])
-        row = conn.execute(query).mappings().one_or_none()
+        row = conn.execute(_LOCK).mappings().one_or_none()
     return _parsed(row)
 
 
@@ -56,7 +58,7 @@ def write_head(conn: Connection, head: StoredHead) -> None:
         "checkpoint": head.note,
         "time_ms": head.time_ms,
     }
-    conn.execute(update(_HEAD).where(_HEAD.c.id == _ONLY).values(values))
+    conn.execute(_WRITE, values)
 
 
 def _parsed(row: RowMapping | None) -> StoredHead:

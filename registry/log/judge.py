@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from registry.core.digests import record_id
 from registry.core.entries import LogEntry
@@ -21,6 +21,11 @@ from registry.store.types import table_of
 
 _ENTRIES = table_of(LogEntryRow)
 _INVOCATIONS = table_of(InvocationRow)
+_KNOWN = (
+    select(_INVOCATIONS.c.invocation_id, _ENTRIES.c.entry, _ENTRIES.c.idx)
+    .join(_ENTRIES, _ENTRIES.c.idx == _INVOCATIONS.c.idx)
+    .where(_INVOCATIONS.c.invocation_id.in_(bindparam("wanted", expanding=True)))
+)
 
 Known = tuple[LogEntry, int]
 """A record that is in the log: its entry and its index."""
@@ -103,10 +108,5 @@ class Judge:
 
 def known_invocations(conn: Connection, batch: Sequence[Prepared]) -> dict[str, Known]:
     """Return those of the batch's invocations that are in the log."""
-    wanted = [item.invocation_id for item in batch]
-    query = (
-        select(_INVOCATIONS.c.invocation_id, _ENTRIES.c.entry, _ENTRIES.c.idx)
-        .join(_ENTRIES, _ENTRIES.c.idx == _INVOCATIONS.c.idx)
-        .where(_INVOCATIONS.c.invocation_id.in_(wanted))
-    )
-    return {row[0]: (LogEntry.parse(row[1]), row[2]) for row in conn.execute(query)}
+    rows = conn.execute(_KNOWN, {"wanted": [item.invocation_id for item in batch]})
+    return {row[0]: (LogEntry.parse(row[1]), row[2]) for row in rows}

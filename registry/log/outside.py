@@ -6,7 +6,6 @@ compares it with this file first.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +27,7 @@ class CheckpointFile:
         self._known: tuple[bytes, Checkpoint] | None = None
 
     def read(self) -> Checkpoint | None:
-        """Return the checkpoint, None when there is no file.
+        """Return the checkpoint, None when there is no file or it is empty.
 
         Raises IntegrityError (`log.checkpoint-file`) when the log's key did not sign it.
         """
@@ -40,6 +39,8 @@ class CheckpointFile:
             raise UnavailableError(
                 f"cannot read {self._path}: {error.strerror}", code="log.checkpoint-file"
             ) from error
+        if not note:
+            return None
         if self._known is None or self._known[0] != note:
             self._known = note, self._verified(note)
         return self._known[1]
@@ -67,16 +68,15 @@ class CheckpointFile:
         return outside
 
     def publish(self, note: bytes) -> None:
-        """Put a newer checkpoint in place, durably and in one step.
+        """Put a newer checkpoint in place, in one step.
 
-        Raises UnavailableError (`log.checkpoint-unwritten`).
+        Raises UnavailableError (`log.checkpoint-unwritten`). Not synced: the records are durable
+        by now, and a power cut leaves the checkpoint before this one, or an empty file, which the
+        next commit replaces. A sync would double the time of a commit and guard nothing more.
         """
         scratch = self._path.with_name(self._path.name + ".new")
         try:
-            with scratch.open("wb") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
+            scratch.write_bytes(note)
             scratch.replace(self._path)
         except OSError as error:
             raise UnavailableError(

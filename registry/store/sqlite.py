@@ -18,6 +18,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA recursive_triggers = ON",
     "PRAGMA cache_size = -65536",  # KiB
+    "PRAGMA wal_autocheckpoint = 4000",  # pages: fewer, larger checkpoints under load
 )
 _READ_PRAGMAS = ("PRAGMA query_only = ON",)
 
