@@ -1,17 +1,12 @@
 """Verbs that generators bring to the command line; light to import, heavy when they run."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from registry.cli.options import Campaign, Home, Json, Project
 from registry.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from registry.cli.options import Campaign, Home, Json, Project
 
 
 def generate(

@@ -81,7 +81,10 @@ def shoot(
 
 def _load(request: Request, *, from_image: bool) -> Any:
     try:
-        from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
+        import torch
+
+        _hush()
+        from diffusers import DiffusionPipeline
     except ImportError as error:
         raise MissingExtraError(
             "generating needs diffusers and torch, which are not installed",
@@ -94,10 +97,27 @@ def _load(request: Request, *, from_image: bool) -> Any:
             code="model.unusable",
             hint="it must hold a model_index.json, as `save_pretrained` writes it",
         )
-    kind = AutoPipelineForImage2Image if from_image else AutoPipelineForText2Image
-    pipe = kind.from_pretrained(folder, local_files_only=True)
+    pipe = DiffusionPipeline.from_pretrained(
+        folder,
+        dtype=torch.float32,  # a folder saved in half precision would mix the two
+        local_files_only=True,
+    )
+    if from_image:
+        from diffusers import AutoPipelineForImage2Image
+
+        pipe = AutoPipelineForImage2Image.from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _hush() -> None:
+    """Keep the libraries' progress bars and advice out of a command's output."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    for log in (of_diffusers, of_transformers):
+        log.set_verbosity_error()
+        log.disable_progress_bar()
 
 
 def _load_loras(pipe: Any, request: Request) -> None:

@@ -147,10 +147,11 @@ def remote_token(environ: Mapping[str, str] | None = None) -> str | None:
     return env.get("GENOPS_API_TOKEN") or None
 
 
-def login_name() -> str:
-    """Return the name of the user who runs this process, or `unknown`."""
+def default_actor(environ: Mapping[str, str] | None = None) -> str:
+    """Return on whose behalf this process acts: GENOPS_ACTOR, the login name, or `unknown`."""
+    env = os.environ if environ is None else environ
     try:
-        return getpass.getuser()
+        return env.get("GENOPS_ACTOR") or getpass.getuser()
     except (OSError, KeyError):
         return "unknown"
 
@@ -179,7 +180,7 @@ def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) ->
     values |= {k: v for k, v in overrides.items() if v}
     return Settings(
         home=home,
-        actor=env.get("GENOPS_ACTOR") or login_name(),
+        actor=default_actor(env),
         passphrase=env.get("GENOPS_PASSPHRASE") or None,
         api_token=remote_token(env),
         limits=_limits(env),

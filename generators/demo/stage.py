@@ -53,7 +53,7 @@ class Stage:
 
     def say(self, text: str, *, style: str = "") -> None:
         """Print a line of explanation."""
-        self.console.print(f"   {text}", style=style)
+        self.console.print(f"   {text}", style=style, soft_wrap=True)
 
     def show(self, renderable: Any) -> None:
         """Print a table or another renderable, indented."""
@@ -65,7 +65,7 @@ class Stage:
         """State something, and whether it was found to be so."""
         self.claims.append(Claim(self._step, text, holds))
         mark, style = ("✓", "green") if holds else ("✗", "bold red")
-        self.console.print(f" {mark} {text}", style=style)
+        self.console.print(f" {mark} {text}", style=style, soft_wrap=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

@@ -84,10 +84,10 @@ def _generate(registry: Registry, stage: Stage) -> Mapping[str, Receipt]:
 
 def _passport(scene: Scene, stage: Stage) -> None:
     stage.step(2, "Read one asset's passport")
-    from registry.cli.render.passport import passport_text
+    from registry.cli.render.passport import passport as render
 
     passport = scene.registry.get(scene.branded)
-    stage.show(passport_text(passport))
+    stage.show(render(passport))
     kinds = {material.kind for material in passport.materials}
     stage.claim(
         "it names model, LoRA, input picture, seed, prompt, signer and log index",

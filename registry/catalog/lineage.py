@@ -97,7 +97,7 @@ def count_by(conn: Connection, sha256: bytes, column: str) -> dict[str, int]:
         .group_by(key)
         .order_by(key)
     )
-    return {name or "": count for name, count in conn.execute(query).tuples()}
+    return {name or "": count for name, count in conn.execute(query)}
 
 
 def name_of(conn: Connection, sha256: bytes) -> str:

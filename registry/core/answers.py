@@ -103,10 +103,11 @@ class Event(Answer):
 class Passport(Answer):
     """All that is known of one output of one record.
 
-    `parameters` holds what the caller chose, texts readable where their key still exists;
-    otherwise a text stays `{"sealed": {...}}` and `text` says `erased`, or `locked` when the
-    keyring is not here. `events` are the other
-    records that speak of the same bytes.
+    `parameters` holds the arguments of the call and its LoRAs, texts readable where their key
+    still exists; otherwise a text stays `{"sealed": {...}}` and `text` says `erased`, or `locked`
+    when the keyring is not here. `setup` is the rest of what was chosen (pipeline, scheduler,
+    components), `internals` what the runtime added. `events` are the other records that speak of
+    the same bytes.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Passport(Answer):
     reasons: tuple[str, ...]
     text: TextState
     parameters: dict[str, Any]
+    setup: dict[str, Any]
     internals: dict[str, Any]
     materials: tuple[MaterialView, ...]
     taints: tuple[TaintView, ...]

@@ -28,7 +28,7 @@ from registry.core.times import format_time
 from registry.policy.decide import Decision, decide
 from registry.policy.loader import load_bundle
 from registry.policy.model import Bundle
-from registry.resources import policy_dir
+from registry.resources import policy_dir, schema_set
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.inspect import materials, signer_of, statement_of
@@ -75,7 +75,7 @@ def load_policy(policy: str) -> Bundle:
     folder: Traversable | Path = Path(policy)
     if not (Path(policy) / "policy.yaml").is_file():
         folder = policy_dir(policy)
-    return load_bundle(folder)
+    return load_bundle(folder, schema_set())
 
 
 def _decide(

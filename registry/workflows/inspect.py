@@ -28,6 +28,10 @@ from registry.workflows import refs
 from registry.workflows.services import Services
 from registry.workflows.texts import OpenStatement, open_statement
 
+ARGUMENTS = "arguments"
+"""The external parameter in which adapters put the arguments of a call."""
+_OWN_ELSEWHERE = {"subject", "materials", "seed", "batch_index"}
+
 
 def list_assets(
     services: Services, chosen: queries.ListFilter, *, limit: int, offset: int
@@ -84,6 +88,7 @@ def passport(services: Services, text: str) -> Passport:
         reasons=tuple((predicate.get("genops_reproducible") or {}).get("reasons", ())),
         text=opened.state,
         parameters=_parameters(predicate, row["position"]),
+        setup=_setup(predicate),
         internals=dict((predicate.get("buildDefinition") or {}).get("internalParameters", {})),
         materials=materials(services, statement, row["position"]),
         taints=tuple(_taint(services, taint) for taint in taints),
@@ -165,15 +170,30 @@ def _log(services: Services, index: int) -> dict[str, Any]:
 
 
 def _parameters(predicate: Mapping[str, Any], position: int) -> dict[str, Any]:
-    """Return what the caller chose; for an ingested file, what was said of it."""
+    """Return what the caller asked for; for an ingested file, what was said of it."""
     definition = predicate.get("buildDefinition")
     if definition is None:
         return {key: predicate[key] for key in ("source", "note") if key in predicate}
-    chosen = dict(definition["externalParameters"])
-    outputs = predicate.get("genops_outputs", ())
-    mine: Mapping[str, Any] = next((o for o in outputs if o["subject"] == f"out/{position}"), {})
-    own = {k: v for k, v in mine.items() if k not in {"subject", "materials"}}
-    return chosen | ({"output": own} if own else {})
+    external = definition["externalParameters"]
+    asked = dict(external.get(ARGUMENTS, external))
+    if external.get("loras"):
+        asked["loras"] = external["loras"]
+    own = {k: v for k, v in _own(predicate, position).items() if k not in _OWN_ELSEWHERE}
+    return asked | ({"output": own} if own else {})
+
+
+def _setup(predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rest of the caller's choices: pipeline, scheduler, components, function."""
+    external = (predicate.get("buildDefinition") or {}).get("externalParameters", {})
+    if ARGUMENTS not in external:
+        return {}
+    return {key: value for key, value in external.items() if key not in {ARGUMENTS, "loras"}}
+
+
+def _own(predicate: Mapping[str, Any], position: int) -> Mapping[str, Any]:
+    """Return what the record says of one output alone."""
+    outputs: Sequence[Mapping[str, Any]] = predicate.get("genops_outputs", ())
+    return next((o for o in outputs if o["subject"] == f"out/{position}"), {})
 
 
 def _dependencies(statement: Statement, position: int) -> Iterable[Mapping[str, Any]]:
@@ -186,8 +206,7 @@ def _dependencies(statement: Statement, position: int) -> Iterable[Mapping[str, 
             digest = {"sha256": parent["digest"]}
             yield {"name": f"parent/{number}", "digest": digest, "annotations": notes}
         return
-    outputs = predicate.get("genops_outputs", ())
-    mine: Mapping[str, Any] = next((o for o in outputs if o["subject"] == f"out/{position}"), {})
+    mine = _own(predicate, position)
     for dep in predicate["buildDefinition"].get("resolvedDependencies", ()):
         if "materials" not in mine or dep["name"] in mine["materials"]:
             yield dep

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping
 
 from registry.catalog import queries
-from registry.core.digests import Ref, modelset_digest, parse_ref
+from registry.core.digests import Ref, is_sha256, modelset_digest, parse_ref
 from registry.core.generation import ModelFile
 from registry.errors import InputError, NotFoundError
 
@@ -82,4 +82,9 @@ def digest(conn: Connection, text: str | Path) -> bytes:
     ref = parse(text)
     if ref.kind == "asset":
         return bytes.fromhex(ref.hex)
-    return queries.find_digest(conn, ref)
+    try:
+        return queries.find_digest(conn, ref)
+    except NotFoundError:
+        if ref.scope == "record" or not is_sha256(ref.hex):
+            raise
+        return bytes.fromhex(ref.hex)

@@ -269,8 +269,12 @@ def _log(services: Services, row: RowMapping, outcome: Reproduction) -> Reproduc
         original_sha256=row["sha256"].hex(),
         reasons=outcome.reasons,
         differences=[
-            {"name": d.where, "recorded": _text(d.recorded), "found": _text(d.replayed)}
-            for d in (*outcome.inputs, *outcome.environment)
+            # Values of inputs may be sealed texts: a signed record names the inputs only.
+            *({"name": d.where} for d in outcome.inputs),
+            *(
+                {"name": d.where, "recorded": _text(d.recorded), "found": _text(d.replayed)}
+                for d in outcome.environment
+            ),
         ],
         measures=measures,
     )

@@ -14,7 +14,7 @@ from registry.core.predicates import Head
 from registry.core.statements import Subject, predicate_uri
 from registry.core.trust import TrustKey
 from registry.errors import HomeError, InputError
-from registry.settings import Home, Settings, write_config
+from registry.settings import Home, Settings, default_actor, write_config
 from registry.signing.keys import generate_key, note_key, public_pem, write_secret
 from registry.workflows.services import PSEUDONYM_KEY, ROLES, Services, clock_ms
 from registry.workflows.submit import declare
@@ -49,6 +49,7 @@ def lay_out(root: Path, *, name: str, project: str, passphrase: str | None) -> S
         name=name,
         uuid=uuid7(clock_ms(), secrets.token_bytes(10)),
         project=project,
+        actor=default_actor(),
         passphrase=passphrase,
     )
     try:
