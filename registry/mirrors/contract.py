@@ -42,10 +42,10 @@ class Mirror(Protocol):
     """A place that holds copies of records.
 
     `send` is idempotent: a record that was sent before makes no second copy, and whatever of its
-    copy was altered or removed is written again. It returns only when every record of the batch is stored. It may be called again
-    with any part of a batch that failed, in any order. It raises UnavailableError when the place
-    cannot be reached now, and any other GenopsError when it refuses what it was given. One thread
-    at a time.
+    copy was altered or removed is written again. It returns only when every record of the batch is
+    stored. It may be called again with any part of a batch that failed, in any order. It raises
+    UnavailableError when the place cannot be reached now, and any other GenopsError when it refuses
+    what it was given. One thread at a time.
     """
 
     @property

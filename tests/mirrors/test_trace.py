@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from registry.core.entries import LogEntry
 from registry.mirrors.contract import MirrorRecord
 from registry.mirrors.trace import (
     MAX_TAG_CHARS,
+    TAG_HEAD,
     Group,
     group_of,
     is_mirrored,
@@ -94,3 +96,11 @@ def test_campaigns_of_two_projects_have_different_keys(make_record: MakeRecord) 
     assert group_of(make_record(1)) == Group("acme", "spring")
     keys = {Group(*pair).key for pair in [("a", "b"), ("a", None), ("ab", ""), ("", "ab")]}
     assert len(keys) == 4
+
+
+def test_every_tag_and_attribute_of_ours_is_documented(make_record: MakeRecord) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "mlflow.md").read_text("utf-8")
+    copy = trace_copy(make_record(1))
+    ours = [key for key in (*copy.tags, *copy.attributes) if key.startswith(TAG_HEAD)]
+    assert len(ours) > 8
+    assert [key for key in ours if f"`{key}`" not in guide] == []
