@@ -1,0 +1,1 @@
+"""The service: REST, transparency-log tiles and server-rendered pages over one registry."""

@@ -1,0 +1,12 @@
+"""The interface for programs: REST under /api/v1, and the log as C2SP tiles under /tlog."""
+
+from fastapi import APIRouter
+
+from registry.web.api import actions, assets, tlog
+
+router = APIRouter(prefix="/api/v1")
+router.include_router(assets.router)
+router.include_router(actions.router)
+tlog_router = tlog.router
+
+__all__ = ["router", "tlog_router"]

@@ -1,0 +1,138 @@
+"""The list of assets, and the passport that a compliance officer reads."""
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from registry.core.answers import Passport
+from registry.core.digests import ASSET_HEAD
+from registry.core.statements import Statement
+from registry.errors import NotFoundError
+from registry.web import thumbnails
+from registry.web.downloads import blob_response, evidence_response
+from registry.web.pages import present
+from registry.web.pages.verdict import Decision, decision_of, newest_decision, standing
+from registry.web.refs import RefPath, checked_ref
+from registry.web.services import Deps, Services
+
+router = APIRouter()
+
+PAGE_ROWS = 48
+DERIVED_ROWS = 12
+KINDS = ("generated", "ingested", "claimed")
+
+_TAINTED = {"yes": True, "no": False}
+_Name = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/")
+def list_page(
+    deps: Deps,
+    request: Request,
+    project: _Name = "",
+    campaign: _Name = "",
+    kind: _Name = "",
+    tainted: _Name = "",
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> Response:
+    """Show a page of assets, newest first."""
+    chosen = {"project": project, "campaign": campaign, "kind": kind, "tainted": tainted}
+    found = deps.registry.list(
+        project=project or None,
+        campaign=campaign or None,
+        kind=kind if kind in KINDS else None,
+        tainted=_TAINTED.get(tainted),
+        limit=PAGE_ROWS + 1,
+        offset=(page - 1) * PAGE_ROWS,
+    )
+    context = {
+        "assets": found[:PAGE_ROWS],
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
+        "kinds": KINDS,
+        "page": page,
+        "newer": _page_link(chosen, page - 1) if page > 1 else None,
+        "older": _page_link(chosen, page + 1) if len(found) > PAGE_ROWS else None,
+    }
+    return deps.templates.TemplateResponse(request, "assets.html", context)
+
+
+@router.get("/assets")
+def look_up(deps: Deps, request: Request, ref: _Name = "") -> Response:
+    """Show the passport of an id that was typed into the look-up field."""
+    return passport_page(deps, request, ref)
+
+
+@router.get("/assets/{ref}")
+def passport_page(deps: Deps, request: Request, ref: RefPath) -> Response:
+    """Show an asset's passport; the record is verified while the page is made."""
+    passport = deps.registry.get(checked_ref(ref))
+    checks = deps.registry.verify(passport.record)
+    context = _passport_context(passport) | {
+        "asset": passport,
+        "checks": checks,
+        "standing": standing(passport, checks, _decision(deps, passport)),
+        "impact": deps.registry.impact(passport.id, limit=DERIVED_ROWS),
+        "head": deps.registry.log.head(),
+    }
+    return deps.templates.TemplateResponse(request, "passport.html", context)
+
+
+@router.get("/assets/{ref}/thumbnail")
+def thumbnail(deps: Deps, request: Request, ref: RefPath) -> Response:
+    """Return a small PNG of a picture; 404 for what is none."""
+    passport = deps.registry.get(checked_ref(ref))
+    if not present.is_picture(passport.media_type):
+        raise NotFoundError(f"{passport.id} is no picture", code="thumbnail.none")
+    path = deps.registry.blob(passport.id)  # checks the bytes, and that they may still be seen
+    digest = passport.id.removeprefix(ASSET_HEAD)
+    tag = thumbnails.etag(digest)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    data = deps.thumbnails.get(digest, path)
+    return Response(data, media_type=thumbnails.MEDIA_TYPE, headers=headers)
+
+
+@router.get("/assets/{ref}/blob")
+def blob(deps: Deps, ref: RefPath) -> FileResponse:
+    """Return the asset's own bytes."""
+    return blob_response(deps.registry, checked_ref(ref))
+
+
+@router.get("/assets/{ref}/evidence")
+def evidence(deps: Deps, ref: RefPath, *, texts: bool = True) -> Response:
+    """Return the evidence file of a record, with or without its texts."""
+    wanted = checked_ref(ref)
+    name = deps.registry.resolve(wanted).removeprefix(ASSET_HEAD)
+    return evidence_response(deps.registry.evidence(wanted, texts=texts), name)
+
+
+def _page_link(chosen: dict[str, str], page: int) -> str:
+    query = {name: value for name, value in chosen.items() if value} | {"page": str(page)}
+    return "/?" + urlencode(query)
+
+
+def _passport_context(passport: Passport) -> dict[str, Any]:
+    prompts, settings = present.split_texts(present.rows(passport.parameters, passport.text))
+    scales = present.scales(passport.parameters)
+    return {
+        "prompts": prompts,
+        "parameters": settings,
+        "setup": present.rows(passport.setup, passport.text),
+        "internals": present.rows(passport.internals, passport.text),
+        "loras": [(m, scales.get(m.name)) for m in passport.materials if m.kind == "lora"],
+        "models": [m for m in passport.materials if m.kind == "model"],
+        "actor": present.rows(passport.actor, passport.text),
+    }
+
+
+def _decision(deps: Services, passport: Passport) -> Decision | None:
+    """Read the newest decision on these bytes from the log itself, not from its projection."""
+    event = newest_decision(passport.events)
+    if event is None:
+        return None
+    payload = deps.registry.log.envelope(event.index).payload
+    return decision_of(event, Statement.parse(payload))
