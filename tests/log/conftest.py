@@ -6,7 +6,7 @@ import itertools
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from registry.core.predicates import Head, SealedPayload, actor, seal_statement
 from registry.core.provenance import generation_payload, output_subjects
 from registry.core.statements import Subject, build_uri, predicate_uri
 from registry.core.trust import TrustKey
+from registry.log.check import check_log
+from registry.log.head import read_head
 from registry.log.reader import LogReader
 from registry.log.sequencer import Sequencer
 from registry.log.submission import Accepted, LogReceipt, Submission
@@ -32,7 +34,7 @@ from registry.signing.keys import Signer, generate_key, note_key, open_signer
 from registry.signing.sealing import Keyring
 from registry.store.engine import open_engine
 from registry.store.guards import install_guards
-from registry.store.transaction import write
+from registry.store.transaction import read, write
 
 ORIGIN = "studio/0190"
 START_MS = 1_795_172_820_000
@@ -54,6 +56,7 @@ class Lab:
     limits: Limits = field(default_factory=Limits)
     database_url: str | None = None
     now_ms: int = START_MS
+    sound: bool = True
 
     def __post_init__(self) -> None:
         self.home = Home(self.root)
@@ -126,20 +129,30 @@ class Lab:
         return self.submission(generation_of(number), by=by)
 
     def taint(self, *, by: str = "reviewer") -> Submission:
+        target = sha256_hex(os.urandom(8))
         predicate = predicates.taint(
-            make_head(), action="taint", severity="high", reason="a complaint"
+            make_head(),
+            action="taint",
+            severity="high",
+            reason="a complaint",
+            kind="asset",
+            target=f"sha256:{target}",
         )
-        subjects = [Subject("out/0", sha256_hex(os.urandom(8)))]
+        subjects = [Subject("out/0", target)]
         sealed = seal_statement(subjects, predicate_uri("taint"), predicate, salt)
         return self.submission(sealed, by=by)
 
-    def submission(self, sealed: SealedPayload, *, by: str, **more: Any) -> Submission:
-        return Submission(self.envelope(sealed.payload, by=by), **more)
+    def submission(self, payload: SealedPayload, /, *, by: str, **more: Any) -> Submission:
+        return Submission(self.envelope(payload.payload, by=by), **more)
 
     def envelope(self, payload: bytes, *, by: str) -> bytes:
         signer = self.signers[by]
         signature = Signature(signer.keyid, signer.sign(pae(PAYLOAD_TYPE, payload)))
         return Envelope(payload, (signature,)).to_bytes()
+
+    def size(self) -> int:
+        with read(self.engine) as conn:
+            return read_head(conn).size
 
     def fill(self, count: int, sequencer: Sequencer | None = None) -> list[LogReceipt]:
         """Append the trust record and generations, `count` records in all."""
@@ -150,6 +163,7 @@ class Lab:
 
     def tamper(self, *statements: str) -> None:
         """Change the database as its owner could: guards off, change, guards on."""
+        self.sound = False
         self.engine.dispose()
         conn = sqlite3.connect(self.home.database, isolation_level=None)
         for table in GUARDS:
@@ -225,8 +239,12 @@ def in_threads(
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """An empty log; whatever a test did to it, it is sound in the end unless said otherwise."""
+    made = Lab(tmp_path)
+    yield made
+    if made.sound:
+        assert check_log(made.reader(), schema_set()).problems == ()
 
 
 @pytest.fixture
