@@ -8,7 +8,6 @@ from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import record_id
 from registry.core.disclosures import sealed_pointers
-from registry.core.predicates import Head
 from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError, NotFoundError
 from registry.store.transaction import read, write
@@ -36,7 +35,7 @@ def erase(services: Services, text: str, *, reason: str, actor: str | None = Non
         raise NotFoundError("the record holds no sealed text", code="erase.nothing")
     payload = services.reader.envelope(index).payload_sha256
     predicate = predicates.erasure(
-        Head(services.invocation_id(), row["project"], services.actor(actor)),
+        services.head(row["project"], actor),
         record=record_id(row["leaf_hash"].hex()),
         payload_sha256=payload,
         pointers=sorted(pointers),

@@ -22,7 +22,7 @@ from registry.core.answers import (
 )
 from registry.core.digests import asset_id, record_id
 from registry.core.generation import Blob
-from registry.core.predicates import DecisionRecord, Head
+from registry.core.predicates import DecisionRecord
 from registry.core.statements import PREDICATE_DECISION, Statement, Subject
 from registry.core.times import format_time
 from registry.policy.decide import Decision, decide
@@ -190,10 +190,11 @@ def _log(
     services: Services, bundle: Bundle, case: _Case, decision: Decision, tree_size: int
 ) -> str:
     """Put the facts into the vault and the decision on the log; return its record id."""
+    head = services.head(case.row["project"])
     blob: Blob = services.vault.put(jsonio.canonical(case.facts))
     digest = case.row["sha256"].hex()
     predicate = predicates.decision(
-        Head(services.invocation_id(), case.row["project"], services.actor(None)),
+        head,
         DecisionRecord(
             verifier_id=f"https://w3id.org/genops/registry/{services.settings.uuid}",
             verified_ms=services.now(),

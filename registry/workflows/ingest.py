@@ -13,7 +13,6 @@ from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import record_id
 from registry.core.generation import Output
-from registry.core.predicates import Head
 from registry.core.provenance import output_subject
 from registry.core.statements import predicate_uri
 from registry.errors import InputError
@@ -40,6 +39,7 @@ def ingest(
     Raises InputError for a file that cannot be read, a damaged image, or a suffix that
     contradicts the content; nothing is written then.
     """
+    head = services.head(project, actor)
     file = Path(path)
     output = _read(services, file)
     with read(services.engine) as conn:
@@ -47,11 +47,7 @@ def ingest(
     blob = services.vault.put(output.data)
     subject = output_subject(0, output, blob.sha256, blob.size)
     predicate = predicates.ingest(
-        Head(
-            services.invocation_id(),
-            project or services.settings.project,
-            services.actor(actor),
-        ),
+        head,
         source=file.name,
         media_type=output.media_type,
         parents=origins,

@@ -9,7 +9,6 @@ from registry.catalog import queries
 from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import asset_id, record_id
-from registry.core.predicates import Head
 from registry.core.statements import Subject, predicate_uri
 from registry.core.times import format_time
 from registry.errors import InputError
@@ -45,7 +44,7 @@ def register_model(
         digest = refs.digest(conn, source)
     folder = Path(source).is_dir()
     predicate = predicates.model(
-        Head(services.invocation_id(), services.settings.project, services.actor(actor)),
+        services.head(actor=actor),
         name=name,
         kind=kind,
         digest_kind="modelset-v1" if folder else "sha256",

@@ -33,6 +33,7 @@ def record(
     a generation without outputs or with unusable text, MaterialError when a material is called
     vaulted and its bytes are neither given nor known.
     """
+    head = services.head(project, actor)
     _check(services, generation)
     stored = _put_all(services, generation, blobs)
     outputs = [services.vault.put(output.data) for output in generation.outputs]
@@ -43,9 +44,9 @@ def record(
     sealed = generation_payload(
         generation,
         subjects,
-        project=project or services.settings.project,
-        actor=services.actor(actor),
-        invocation_id=generation.invocation_id or services.invocation_id(),
+        project=head.project,
+        actor=head.actor,
+        invocation_id=generation.invocation_id or head.invocation_id,
         salts=services.salt,
     )
     return submit(

@@ -20,7 +20,6 @@ from registry import errors
 from registry.core import predicates
 from registry.core.answers import Difference, Reproduction, Verdict
 from registry.core.digests import asset_id, record_id, sha256_hex
-from registry.core.predicates import Head
 from registry.core.statements import PREDICATE_GENERATION, Subject, predicate_uri
 from registry.errors import GenopsError, InputError
 from registry.settings import child_environ
@@ -263,7 +262,7 @@ def _log(services: Services, row: RowMapping, outcome: Reproduction) -> Reproduc
     """Record the verdict; its subject is the reproduced output, or the original without one."""
     measures = [{"name": k, "value": v} for k, v in (outcome.pixels or {}).items()]
     predicate = predicates.reproduction(
-        Head(services.invocation_id(), row["project"], services.actor(None)),
+        services.head(row["project"]),
         record=outcome.of_record,
         verdict=outcome.verdict,
         original_sha256=row["sha256"].hex(),

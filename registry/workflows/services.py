@@ -12,14 +12,16 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from registry.core.generation import Sealed
+from registry.core import predicates
 from registry.core.ids import uuid7
+from registry.core.predicates import Head
 from registry.core.schemas import SchemaSet
 from registry.log.reader import LogReader
 from registry.log.sequencer import Sequencer
 from registry.settings import Settings
 from registry.signing.keys import Signer, open_signer, read_secret
 from registry.signing.sealing import Keyring
+from registry.store.transaction import refuse_read_only
 from registry.vault.blobs import BlobIndex
 from registry.vault.store import Vault
 
@@ -60,13 +62,17 @@ class Services:
         """Return 128 fresh random bits for a disclosure (RFC 9901)."""
         return self.entropy(16)
 
-    def invocation_id(self) -> str:
-        """Return a fresh UUIDv7."""
-        return uuid7(self.now(), self.entropy(10))
+    def head(self, project: str | None = None, actor: str | None = None) -> Head:
+        """Begin a record: a fresh UUIDv7, the project, and who acts (a pseudonym, name sealed).
 
-    def actor(self, name: str | None) -> dict[str, Any]:
-        """Return who acts: a keyed pseudonym, how it was established, and the sealed name."""
+        Raises HomeError (`home.read-only`) before anything of the record is written.
+        """
+        refuse_read_only(self.engine)
+        invocation = uuid7(self.now(), self.entropy(10))
+        return Head(invocation, project or self.settings.project, self._actor(actor))
+
+    def _actor(self, name: str | None) -> dict[str, Any]:
         person = name or self.settings.actor
         key = read_secret(self.settings.home.keys / PSEUDONYM_KEY)
         mac = hmac.new(key, person.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return {"pseudonym": mac.hexdigest()[:32], "authn": "key", "name": Sealed(person)}
+        return predicates.actor(mac.hexdigest()[:32], "key", person)

@@ -10,7 +10,6 @@ from registry.core import predicates
 from registry.core.digests import sha256_hex
 from registry.core.ids import uuid7
 from registry.core.notes import VerifierKey
-from registry.core.predicates import Head
 from registry.core.statements import Subject, predicate_uri
 from registry.core.trust import TrustKey
 from registry.errors import HomeError, InputError
@@ -87,7 +86,7 @@ def genesis(services: Services) -> None:
         for role in ROLES
     ]
     predicate = predicates.trust(
-        Head(services.invocation_id(), settings.project, services.actor(None)),
+        services.head(),
         origin=settings.origin,
         log_vkey=str(vkey_of(settings)),
         keys=keys,

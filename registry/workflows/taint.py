@@ -8,7 +8,7 @@ from registry.catalog import queries
 from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import asset_id
-from registry.core.predicates import Head, Severity
+from registry.core.predicates import Severity
 from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError, NotFoundError
 from registry.store.transaction import read
@@ -51,7 +51,7 @@ def taint(
             hint="clear the source that the taint names; `genops show` lists it",
         )
     predicate = predicates.taint(
-        Head(services.invocation_id(), services.settings.project, services.actor(actor)),
+        services.head(actor=actor),
         kind="asset" if is_asset else "material",
         target=asset_id(digest.hex()),
         action=action,
