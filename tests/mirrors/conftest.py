@@ -21,6 +21,8 @@ from sqlalchemy import Engine
 from registry.core.digests import sha256_hex
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, keyid, pae
 from registry.core.entries import LogEntry
+from registry.core.generation import Generation, Material, Output, Sealed
+from registry.core.provenance import generation_payload, output_subjects
 from registry.core.statements import (
     PREDICATE_GENERATION,
     Statement,
@@ -29,7 +31,6 @@ from registry.core.statements import (
     build_uri,
     predicate_uri,
 )
-from registry.core.times import format_time
 from registry.mirrors.contract import MirrorRecord
 from registry.mirrors.outbox import Outbox
 from registry.mirrors.state import MirrorState
@@ -37,6 +38,8 @@ from registry.settings import Home, Settings
 from registry.store.engine import open_engine
 
 EPOCH_MS = 1_795_172_820_000
+PROMPT = "a red bicycle for Jane Doe"
+"""The text that every generation seals."""
 SERVER_START_S = 120.0
 
 MakeRecord = Callable[..., MirrorRecord]
@@ -89,46 +92,40 @@ def _payload(
     loras: Sequence[str] = ("lora/brand",),
     predicate_type: str = PREDICATE_GENERATION,
 ) -> bytes:
-    subjects = [
-        Subject(f"out/{n}", sha256_hex(f"{project}/{index}/{n}".encode()), "image/png")
-        for n in range(outputs)
-    ]
     if predicate_type != PREDICATE_GENERATION:
-        return build(subjects, predicate_type, {"invocationId": f"{index}"})
-    start, end = times_ms or (EPOCH_MS + index, EPOCH_MS + index + 500)
-    sealed = {"sealed": {"sha-256": "cHJvbXB0IGRpZ2VzdA"}}
-    dependencies = [_dependency(name, "lora") for name in loras]
-    predicate = {
-        "buildDefinition": {
-            "buildType": build_uri("diffusers"),
-            "externalParameters": external
-            or {"prompt": sealed, "seed": "7", "steps": 4, "guidance": 7.0, "eta": None},
-            "internalParameters": {},
-            "resolvedDependencies": [_dependency("model/base", "model"), *dependencies],
-        },
-        "runDetails": {
-            "builder": {"id": "https://example.com/worker"},
-            "metadata": {
-                "invocationId": f"{project}-{index}",
-                "startedOn": format_time(start),
-                "finishedOn": format_time(end),
-            },
-        },
-        "genops_project": project,
-        "genops_reproducible": {"reproducible": True, "reasons": []},
-    }
-    if campaign is not None:
-        predicate["genops_campaign"] = campaign
-    return build(subjects, PREDICATE_GENERATION, predicate)
+        subject = Subject("out/0", sha256_hex(b"a subject"))
+        return build([subject], predicate_type, {"invocationId": f"{index}"})
+    started_ms, finished_ms = times_ms or (EPOCH_MS + index, EPOCH_MS + index + 500)
+    chosen = {"prompt": Sealed(PROMPT), "seed": "7", "steps": 4, "guidance": 7.0, "eta": None}
+    g = Generation(
+        build_type=build_uri("diffusers"),
+        external=external or chosen,
+        internal={},
+        materials=[_material("model/base", "model"), *(_material(name, "lora") for name in loras)],
+        outputs=[Output(f"{project}/{index}/{n}".encode(), "image/png") for n in range(outputs)],
+        started_ms=started_ms,
+        finished_ms=finished_ms,
+        builder_id="https://example.com/worker",
+        campaign=campaign,
+    )
+    return generation_payload(
+        g,
+        output_subjects(g),
+        project=project,
+        actor={"pseudonym": "p", "authn": "key"},
+        invocation_id=f"{project}-{index}",
+        salts=lambda: b"0123456789abcdef",
+    ).payload
 
 
-def _dependency(name: str, kind: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "uri": f"pkg:generic/{kind}",
-        "digest": {"sha256": sha256_hex(name.encode())},
-        "annotations": {"genops_kind": kind, "genops_storage": "referenced"},
-    }
+def _material(name: str, kind: str) -> Material:
+    return Material(name, kind, sha256_hex(name.encode()), uri=f"pkg:generic/{kind}")
+
+
+@pytest.fixture
+def sealed_text() -> str:
+    """Return the prompt that every generation seals."""
+    return PROMPT
 
 
 @pytest.fixture

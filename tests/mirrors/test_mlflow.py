@@ -352,6 +352,20 @@ def test_the_embedded_database_lies_in_the_home_in_wal_mode_and_nothing_elsewher
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_sealed_texts_are_nowhere_in_mlflow(
+    settings: Settings, engine: Engine, make_record: MakeRecord, sealed_text: str
+) -> None:
+    mirror, record = open_mlflow(settings, engine), make_record(1)
+    inputs = record.statement.predicate["buildDefinition"]["externalParameters"]
+    assert inputs["prompt"].keys() == {"sealed"}
+    mirror.send([record])
+    files = [path for path in settings.home.mlflow.rglob("*") if path.is_file()]
+    stored = b"".join(path.read_bytes() for path in files)
+    assert record.record_id.encode() in stored
+    assert sealed_text.encode() not in stored
+    assert sealed_text.encode() not in Envelope.parse(record.envelope).payload
+
+
 def test_records_that_are_no_generations_touch_nothing(
     settings: Settings, engine: Engine, taint_record: MirrorRecord
 ) -> None:
