@@ -234,7 +234,8 @@ def test_an_envelope_that_is_none_is_found(copy: Lab) -> None:
     forger.statements = [
         (
             f"UPDATE log_entries SET entry = {hexed(entry.to_bytes())},"
-            f" leaf_hash = {hexed(entry.leaf_hash())}, envelope_sha256 = x'{sha256}' WHERE idx = 100"
+            f" leaf_hash = {hexed(entry.leaf_hash())}, envelope_sha256 = x'{sha256}'"
+            " WHERE idx = 100"
         ),
         (
             f"UPDATE envelopes SET sha256 = x'{sha256}', data = {hexed(data)}"
@@ -251,7 +252,8 @@ def test_an_entry_that_names_another_payload_is_found(copy: Lab) -> None:
     forger.statements = [
         (
             f"UPDATE log_entries SET entry = {hexed(entry.to_bytes())},"
-            f" leaf_hash = {hexed(entry.leaf_hash())}, payload_sha256 = x'{'ab' * 32}' WHERE idx = 100"
+            f" leaf_hash = {hexed(entry.leaf_hash())}, payload_sha256 = x'{'ab' * 32}'"
+            " WHERE idx = 100"
         )
     ]
     assert what(forger.finish()) == {(100, "payload")}
