@@ -62,12 +62,13 @@ def submission(services: Services, number: int) -> Submission:
     output = Output(data=data, media_type="image/png", seed=str(number), width=64, height=64)
     blob = Blob(sha256_hex(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
     subject = output_subject(0, output, blob.sha256, blob.size)
+    head = services.head("bench")
     sealed = generation_payload(
         _described(output),
         [subject],
-        project="bench",
-        actor=services.actor(None),
-        invocation_id=services.invocation_id(),
+        project=head.project,
+        actor=head.actor,
+        invocation_id=head.invocation_id,
         salts=services.salt,
     )
     signer = services.signer("generator")
