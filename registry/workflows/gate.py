@@ -58,14 +58,13 @@ def gate(
     head does not verify.
     """
     bundle = load_policy(policy)
-    tree_size = services.reader.verified_head().size
-    decisions = [_decide(services, bundle, text, tree_size, record=record) for text in texts]
-    verdict = max((d.verdict for d in decisions), key=_WORST.index, default="error")
+    judged = [_decide(services, bundle, text, record=record) for text in texts]
+    decisions = [decision for decision, _ in judged]
     return GateReport(
         policy=bundle.name,
         policy_digest=f"sha256:{bundle.digest}",
-        tree_size=tree_size,
-        verdict=verdict,
+        tree_size=max((size for _, size in judged), default=services.reader.verified_head().size),
+        verdict=max((d.verdict for d in decisions), key=_WORST.index, default=_WORST[-1]),
         decisions=tuple(decisions),
     )
 
@@ -79,12 +78,14 @@ def load_policy(policy: str) -> Bundle:
 
 
 def _decide(
-    services: Services, bundle: Bundle, text: str, tree_size: int, *, record: bool
-) -> GateDecision:
+    services: Services, bundle: Bundle, text: str, *, record: bool
+) -> tuple[GateDecision, int]:
+    """Decide on one asset; return the tree size of the verified checkpoint that covers its facts."""
     case = _case(services, text, bundle)
+    tree_size = services.reader.verified_head().size  # after the facts, so that it covers them all
     decision = decide(bundle, case.facts)
     logged = _log(services, bundle, case, decision, tree_size) if record else None
-    return GateDecision(
+    answer = GateDecision(
         id=asset_id(case.row["sha256"].hex()),
         verdict=decision.verdict,
         record=logged,
@@ -92,6 +93,7 @@ def _decide(
             RuleOutcome(r.rule, r.severity, r.outcome, r.message) for r in decision.results
         ),
     )
+    return answer, tree_size
 
 
 def _case(services: Services, text: str, bundle: Bundle) -> _Case:

@@ -108,7 +108,8 @@ def _signature(services: Services, row: RowMapping) -> str:
 def _subject(services: Services, row: RowMapping) -> str:
     """Check that the statement itself names the asset's digest."""
     statement = _statement(services, row)
-    subject = statement.subjects[row["position"]]
+    position: int = row["position"]
+    subject = statement.subjects[position]
     if subject.sha256 != row["sha256"].hex():
         raise IntegrityError(
             f"{subject.name} of index {row['record_idx']} is sha256:{subject.sha256}",
