@@ -80,7 +80,7 @@ def load_policy(policy: str) -> Bundle:
 def _decide(
     services: Services, bundle: Bundle, text: str, *, record: bool
 ) -> tuple[GateDecision, int]:
-    """Decide on one asset; return the tree size of the verified checkpoint that covers its facts."""
+    """Decide on one asset; also return the tree size of the checkpoint that covers its facts."""
     case = _case(services, text, bundle)
     tree_size = services.reader.verified_head().size  # after the facts, so that it covers them all
     decision = decide(bundle, case.facts)
