@@ -25,6 +25,8 @@ from registry.workflows.services import Services
 from registry.workflows.texts import SEALED
 
 TARGETS = OUTBOX_TARGETS
+CHECK_BATCH = 200
+"""Records that are compared with a mirror at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,10 @@ def check(services: Services, target: str) -> tuple[str, ...]:
         raise InputError(f"copies in {target!r} cannot be compared", code="mirror.uncheckable")
     waiting = Outbox(services.engine).waiting(target)
     size = services.reader.head().size
-    records = [load(services, index) for index in range(size) if index not in waiting]
     mirror = open_mlflow(services.settings, services.engine)
-    return tuple(str(difference) for difference in mirror.check(records))
+    found: list[str] = []
+    for start in range(0, size, CHECK_BATCH):
+        indices = range(start, min(start + CHECK_BATCH, size))
+        records = [load(services, index) for index in indices if index not in waiting]
+        found += (str(difference) for difference in mirror.check(records))
+    return tuple(found)
