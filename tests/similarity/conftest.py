@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine, insert
 
 from registry.core.digests import record_id
 from registry.core.fingerprint import FingerprintValue
@@ -59,16 +59,16 @@ class Shelf:
         with write(self.engine) as conn:
             conn.execute(insert(table_of(RecordRow)), _record(number, leaf))
             conn.execute(insert(table_of(OutputRow)), _output(number, sha256, pixels))
-            if value is not None and not self.known(value):
+            if value is not None and not _known(conn, value):
                 conn.execute(insert(table_of(FingerprintRow)), row_of(value))
         self.records.append(record_id(leaf.hex()))
         return self.records[-1]
 
-    def known(self, value: FingerprintValue) -> bool:
-        table = table_of(FingerprintRow)
-        query = table.select().where(table.c.sha256 == bytes.fromhex(value.sha256))
-        with self.engine.connect() as conn:
-            return conn.execute(query).first() is not None
+
+def _known(conn: Connection, value: FingerprintValue) -> bool:
+    table = table_of(FingerprintRow)
+    query = table.select().where(table.c.sha256 == bytes.fromhex(value.sha256))
+    return conn.execute(query).first() is not None
 
 
 def row_of(value: FingerprintValue) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def drawn() -> Callable[..., Image.Image]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(Settings(Home(tmp_path / "home"), "test", "0" * 8), create=True)
+    opened = open_engine(Settings(Home(tmp_path), "test", "0" * 8), create=True)
     yield opened
     opened.dispose()
 

@@ -1,0 +1,247 @@
+"""A picture is found again under the strongest kind of match, and never called what it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pydantic import TypeAdapter
+from sqlalchemy import Engine
+
+from registry.core.digests import asset_id
+from registry.errors import InputError
+from registry.settings import Limits
+from registry.similarity import finder
+from registry.similarity.finder import FindResult, find, verdict_of
+from registry.similarity.fingerprints import NOT_FINGERPRINTABLE, PHASH256
+from registry.similarity.scan import HammingIndex
+
+Draw = Callable[..., Image.Image]
+Encode = Callable[..., bytes]
+
+LIMITS = Limits()
+
+
+def id_of(data: bytes) -> str:
+    return asset_id(hashlib.sha256(data).hexdigest())
+
+
+def kinds(result: FindResult) -> list[tuple[str, str]]:
+    return [(match.id, match.kind) for match in result.matches]
+
+
+@pytest.fixture
+def original(shelf: Any, photographs: tuple[Image.Image, ...], encode: Encode) -> bytes:
+    """The stored temple, beside the flower."""
+    data = encode(photographs[0])
+    shelf.add(data)
+    shelf.add(encode(photographs[1]))
+    return data
+
+
+def test_the_same_bytes_are_exact_and_nothing_else(engine: Engine, original: bytes) -> None:
+    result = find(engine, original, LIMITS)
+    assert kinds(result) == [(id_of(original), "exact")]
+    assert (result.matches[0].distance, result.matches[0].verdict) == (None, "match")
+
+
+def test_stripped_metadata_leaves_the_same_pixels(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    info = PngInfo()
+    info.add_text("parameters", "a red mug")
+    stored = encode(drawn(1), pnginfo=info)
+    shelf.add(stored)
+    result = find(engine, encode(drawn(1)), LIMITS)
+    assert kinds(result) == [(id_of(stored), "pixels")]
+    assert result.matches[0].distance is None
+
+
+@pytest.mark.parametrize(
+    "rework",
+    [
+        lambda image, encode: encode(image, "JPEG", quality=50),
+        lambda image, encode: encode(image.resize((320, 213))),
+        lambda image, encode: encode(image.resize((200, 133)), "WEBP", quality=50),
+        lambda image, encode: encode(image.convert("L"), "JPEG", quality=50),
+    ],
+    ids=["jpeg q50", "half size", "small webp", "grey jpeg"],
+)
+def test_a_reworked_picture_is_found_as_perceptual(
+    rework: Callable[..., bytes],
+    engine: Engine,
+    original: bytes,
+    photographs: tuple[Image.Image, ...],
+    encode: Encode,
+) -> None:
+    result = find(engine, rework(photographs[0], encode), LIMITS)
+    assert kinds(result) == [(id_of(original), "perceptual")]
+    match = result.matches[0]
+    assert match.verdict == "match"
+    assert match.distance is not None
+    assert match.distance <= 30
+
+
+def test_another_picture_matches_nothing(
+    engine: Engine, original: bytes, drawn: Draw, encode: Encode
+) -> None:
+    result = find(engine, encode(drawn(9)), LIMITS)
+    assert result.matches == ()
+    assert result.query["compared"] == 2
+
+
+def test_an_asset_stands_under_its_strongest_kind_only(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    exact = encode(drawn(1))
+    pixels = encode(drawn(1), compress_level=1)
+    alike = encode(drawn(1), "JPEG", quality=60)
+    for data in (alike, pixels, exact):
+        shelf.add(data)
+    found = kinds(find(engine, exact, LIMITS))
+    assert found == [
+        (id_of(exact), "exact"),
+        (id_of(pixels), "pixels"),
+        (id_of(alike), "perceptual"),
+    ]
+
+
+def test_bytes_made_twice_are_one_match_with_both_records_newest_first(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    data = encode(drawn(1))
+    first, second = shelf.add(data), shelf.add(data)
+    for query in (data, encode(drawn(1), "JPEG", quality=50)):
+        (match,) = find(engine, query, LIMITS).matches
+        assert match.records == (second, first)
+
+
+def test_a_flat_picture_is_found_by_its_bytes_and_pixels_alone(
+    shelf: Any, engine: Engine, encode: Encode
+) -> None:
+    red = encode(Image.new("RGB", (64, 64), (200, 0, 0)))
+    shelf.add(red)
+    shelf.add(encode(Image.new("RGB", (64, 64), (0, 0, 200))))
+    same = find(engine, encode(Image.new("RGBA", (64, 64), (200, 0, 0, 255))), LIMITS)
+    assert kinds(same) == [(id_of(red), "pixels")]
+    other = find(engine, encode(Image.new("RGB", (64, 64), (0, 200, 0))), LIMITS)
+    assert other.matches == ()
+    assert NOT_FINGERPRINTABLE in other.notes
+    assert other.query["fingerprint"] is None
+
+
+def test_the_query_says_what_was_looked_for(engine: Engine, original: bytes) -> None:
+    query = find(engine, original, LIMITS, radius=40).query
+    assert query["sha256"] == hashlib.sha256(original).hexdigest()
+    assert query["algorithm"] == PHASH256
+    assert len(query["fingerprint"]) == 64
+    assert (query["radius"], query["compared"]) == (40, 2)
+
+
+@pytest.mark.parametrize(
+    ("distance", "verdict"),
+    [(0, "match"), (30, "match"), (32, "probable"), (46, "probable"), (48, "review"),
+     (62, "review"), (256, "review")],
+)  # fmt: skip
+def test_the_bands_of_distances(distance: int, verdict: str) -> None:
+    assert verdict_of(distance) == verdict
+
+
+def test_the_radius_is_inclusive_and_bounded(
+    engine: Engine, original: bytes, photographs: tuple[Image.Image, ...], encode: Encode
+) -> None:
+    far = encode(photographs[0].resize((40, 27)), "JPEG", quality=20)
+    (match,) = find(engine, far, LIMITS).matches
+    assert match.distance
+    assert find(engine, far, LIMITS, radius=match.distance).matches == (match,)
+    assert find(engine, far, LIMITS, radius=match.distance - 1).matches == ()
+    for radius in (-1, 257):
+        with pytest.raises(InputError) as error:
+            find(engine, far, LIMITS, radius=radius)
+        assert error.value.code == "find.radius"
+
+
+def test_a_picture_stored_after_the_first_search_is_found(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    query = encode(drawn(1), "JPEG", quality=50)
+    index = HammingIndex()
+    for given in (None, index):
+        assert find(engine, query, LIMITS, index=given).matches == ()
+    stored = encode(drawn(1))
+    shelf.add(stored)
+    for given in (None, index):
+        assert kinds(find(engine, query, LIMITS, index=given)) == [(id_of(stored), "perceptual")]
+    assert len(index) == 1
+
+
+def test_many_look_alikes_are_cut_and_counted(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "MOST_MATCHES", 3)
+    for quality in range(40, 90, 10):
+        shelf.add(encode(drawn(1), "JPEG", quality=quality))
+    result = find(engine, encode(drawn(1)), LIMITS)
+    assert len(result.matches) == 3
+    assert "2 more look-alikes are left out" in result.notes
+    distances = [match.distance for match in result.matches]
+    assert distances == sorted(distances)
+
+
+@pytest.mark.parametrize("broken", [b"", b"words", b"\x89PNG\r\n\x1a\n"])
+def test_unknown_bytes_that_are_no_picture_are_refused(broken: bytes, engine: Engine) -> None:
+    with pytest.raises(InputError) as error:
+        find(engine, broken, LIMITS)
+    assert error.value.code == "image.unreadable"
+
+
+def test_a_text_on_the_log_is_found_by_its_bytes(shelf: Any, engine: Engine) -> None:
+    record = shelf.add(b"a poem", picture=False)
+    result = find(engine, b"a poem", LIMITS)
+    assert kinds(result) == [(id_of(b"a poem"), "exact")]
+    assert result.matches[0].records == (record,)
+    assert "only the bytes were compared" in result.notes[0]
+
+
+def test_a_wrong_suffix_is_noted_and_does_not_hide_a_match(
+    tmp_path: Path, engine: Engine, original: bytes
+) -> None:
+    file = tmp_path / "downloaded.jpg"
+    file.write_bytes(original)
+    result = find(engine, file, LIMITS)
+    assert kinds(result) == [(id_of(original), "exact")]
+    assert "image/jpeg" in result.notes[0]
+
+
+def test_a_missing_file_is_refused(tmp_path: Path, engine: Engine) -> None:
+    with pytest.raises(InputError) as error:
+        find(engine, tmp_path / "none.png", LIMITS)
+    assert error.value.code == "file.unreadable"
+
+
+def test_an_answer_survives_the_wire(engine: Engine, original: bytes) -> None:
+    result = find(engine, original, LIMITS)
+    sent = json.loads(json.dumps(result.to_dict()))
+    assert TypeAdapter(FindResult).validate_python(sent) == result
+
+
+def test_real_product_shots_are_told_apart_and_found_again(
+    shared_data: Path, shelf: Any, engine: Engine, encode: Encode
+) -> None:
+    files = sorted((shared_data / "product-photos").glob("*.jpg"))[::20]
+    stored = {file: id_of(file.read_bytes()) for file in files}
+    for file in files:
+        shelf.add(file.read_bytes())
+    for file, asset in stored.items():
+        with Image.open(file) as image:
+            query = encode(image.convert("RGB").resize((240, 320)), "JPEG", quality=50)
+        best = [
+            match.id for match in find(engine, query, LIMITS).matches if match.verdict == "match"
+        ]
+        assert best == [asset]
