@@ -47,17 +47,21 @@ def write_segment(
 ) -> Path:
     """Write a segment and return its pointer, durable on return; its members are in the vault.
 
-    Idempotent. Raises InputError (`segment.path`: a member's path cannot be a file's;
-    `segment.range`), IntegrityError (`segment.conflict`: the range was written with other
-    content), and whatever `Vault.put` does.
+    Idempotent: a segment that was written with these members stays as it is, even if it covers
+    an older checkpoint, or members that are gone since. Raises InputError (`segment.path`: a
+    member's path cannot be a file's; `segment.range`), IntegrityError (`segment.conflict`: the
+    range was written with other content), and whatever `Vault.put` does.
     """
     if not 0 <= first <= last:
         raise InputError(f"no segment runs from {first} to {last}", code="segment.range")
     _check_paths(members)
+    pointer = segment_path(vault, first, last)
+    if pointer.exists():
+        _refuse_other(read_segment(vault, pointer), members)
+        return pointer
     sums = vault.put(_sums(members))
     files = {**members, CHECKPOINT: vault.put(checkpoint), SUMS: sums}
     manifest = vault.put_manifest(_manifest(files))
-    pointer = segment_path(vault, first, last)
     _write_pointer(pointer, _pointer(first, last, files, manifest, sums))
     return pointer
 
@@ -78,6 +82,18 @@ def read_segment(vault: Vault, pointer: Path) -> Segment:
         raise _invalid(pointer, f"its manifest and {SUMS} name different files")
     members = {path: vault.blob_at(md5, sums[path]) for path, md5 in listed.items()}
     return Segment(meta["first"], meta["last"], members, checkpoint)
+
+
+def _refuse_other(written: Segment, members: Mapping[str, Blob]) -> None:
+    """Refuse members that a segment does not have, or has with other content."""
+    other = sorted(path for path, blob in members.items() if written.members.get(path) != blob)
+    if other:
+        raise IntegrityError(
+            f"segment {written.first}-{written.last} was written before, with other content of"
+            f" {', '.join(other[:3])}",
+            code="segment.conflict",
+            hint="the log forked, or the vault belongs to another registry",
+        )
 
 
 def _check_paths(members: Mapping[str, Blob]) -> None:
@@ -161,14 +177,6 @@ def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _write_pointer(pointer: Path, document: Mapping[str, Any]) -> None:
     data = yaml.safe_dump(dict(document), sort_keys=False).encode("utf-8")
     pointer.parent.mkdir(exist_ok=True)
-    if pointer.exists():
-        if pointer.read_bytes() != data:
-            raise IntegrityError(
-                f"segment {pointer.stem} was written before, with other content",
-                code="segment.conflict",
-                hint="the log forked, or the vault belongs to another registry",
-            )
-        return
     scratch = pointer.with_name(f".{pointer.name}.{secrets.token_hex(8)}")
     with scratch.open("xb") as file:
         file.write(data)
