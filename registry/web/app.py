@@ -7,12 +7,14 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from registry.web import api, pages
 from registry.web.errors import install_handlers
+from registry.web.lookup import AT_ONCE
 from registry.web.security import LOOPBACK_HOSTS, Guard, check_binding, is_loopback
 from registry.web.services import Services
 from registry.web.thumbnails import Thumbnails
@@ -56,6 +58,7 @@ def create_app(
         settings=settings,
         templates=pages.templates(),
         thumbnails=Thumbnails(settings.limits),
+        lookups=CapacityLimiter(AT_ONCE),
         hosts=None if hosts is None else frozenset(host.lower() for host in hosts),
         clock=clock,
     )

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anyio import CapacityLimiter
     from fastapi.templating import Jinja2Templates
 
     from registry.sdk import Registry
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 class Services:
     """The registry that is served and the parts around it.
 
-    `hosts` are the host names that requests may be addressed to, None for any. `clock` gives
-    epoch seconds.
+    `lookups` limits how many pictures are looked up at once. `hosts` are the host names that
+    requests may be addressed to, None for any. `clock` gives epoch seconds.
     """
 
     registry: Registry
     settings: Settings
     templates: Jinja2Templates
     thumbnails: Thumbnails
+    lookups: CapacityLimiter
     hosts: frozenset[str] | None
     clock: Callable[[], float]
 

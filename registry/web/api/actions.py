@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
 
 from registry.core.answers import GateReport, Receipt
 from registry.similarity.finder import FindResult
 from registry.web.api.bodies import PROBLEMS, GateBody, TaintBody
+from registry.web.lookup import RADIUS, look_up
 from registry.web.refs import checked_policy, checked_ref
 from registry.web.services import Deps
 from registry.web.uploads import read_upload
@@ -33,14 +33,14 @@ _FIND_BODY = {
 
 @router.post("/find", openapi_extra=_FIND_BODY)
 async def find(
-    deps: Deps, request: Request, radius: Annotated[int, Query(ge=0, le=256)] = 62
+    deps: Deps, request: Request, radius: Annotated[int, Query(ge=0, le=256)] = RADIUS
 ) -> FindResult:
     """Look a picture up: the same bytes, the same pixels, and what looks like it.
 
     `radius` is the largest perceptual distance in bits of 256. No record does not mean not AI.
     """
     data = await read_upload(request)
-    return await run_in_threadpool(deps.registry.find, data, radius=radius)
+    return await look_up(deps, data, radius=radius)
 
 
 @router.post("/gate")

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from registry.errors import InputError
 from registry.similarity.finder import FindResult, Match
 from registry.web.errors import status_of
+from registry.web.lookup import look_up
 from registry.web.services import Deps
 from registry.web.uploads import read_upload
 
@@ -24,7 +25,7 @@ async def verify_file(deps: Deps, request: Request) -> Response:
     """Look one file up and show the three kinds of match apart."""
     try:
         data = await read_upload(request)
-        result = await run_in_threadpool(deps.registry.find, data)
+        result = await look_up(deps, data)
     except InputError as error:
         context = _context(deps) | {"error": error}
         code = status_of(error)
