@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from registry.errors import HomeError, UnavailableError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _POLL_S = 0.002
 
@@ -22,8 +24,8 @@ class FairLock:
 
     def __init__(self, path: Path, wait_s: float) -> None:
         self._path = path
-        self._queue = FileLock(path.with_name(path.name + ".queue"), timeout=wait_s)
-        self._turn = FileLock(path, timeout=wait_s)
+        self._wait_s = wait_s
+        self._locks: tuple[BaseFileLock, BaseFileLock] | None = None
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -32,16 +34,22 @@ class FairLock:
         Raises UnavailableError (`log.locked`) when it is not to be had in time, HomeError
         (`home.read-only`) when the lock's file cannot be written.
         """
-        self._acquire()
+        turn = self._acquire()
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
 
-    def _acquire(self) -> None:
+    def _acquire(self) -> BaseFileLock:
+        from filelock import FileLock, Timeout  # noqa: PLC0415  # 40 ms that only a writer pays
+
+        if self._locks is None:
+            beside = self._path.with_name(self._path.name + ".queue")
+            self._locks = FileLock(beside, self._wait_s), FileLock(self._path, self._wait_s)
+        queue, turn = self._locks
         try:
-            with self._queue.acquire(poll_interval=_POLL_S):
-                self._turn.acquire(poll_interval=_POLL_S)
+            with queue.acquire(poll_interval=_POLL_S):
+                turn.acquire(poll_interval=_POLL_S)
         except Timeout:
             raise UnavailableError(
                 f"another process keeps writing to the log (lock {self._path})",
@@ -52,3 +60,4 @@ class FairLock:
             raise HomeError(
                 f"cannot lock {self._path}: {error.strerror}", code="home.read-only"
             ) from error
+        return turn

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from registry.core.digests import is_sha256
 from registry.core.generation import Blob
 from registry.errors import FormatError, InputError, IntegrityError, MaterialError
@@ -159,6 +157,8 @@ def _pointer(
 
 
 def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import yaml  # noqa: PLC0415  # only segments need it
+
     try:
         document = yaml.safe_load(pointer.read_text("utf-8"))
         out, meta = document["outs"][0], document["meta"]["genops"]
@@ -175,6 +175,8 @@ def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _write_pointer(pointer: Path, document: Mapping[str, Any]) -> None:
+    import yaml  # noqa: PLC0415  # only segments need it
+
     data = yaml.safe_dump(dict(document), sort_keys=False).encode("utf-8")
     pointer.parent.mkdir(exist_ok=True)
     scratch = pointer.with_name(f".{pointer.name}.{secrets.token_hex(8)}")
