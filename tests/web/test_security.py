@@ -133,6 +133,15 @@ def test_a_wrong_token_opens_nothing(visit):
     assert client.get("/log").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/login", {}), ("/log", {}), ("/log", {"Host": "evil.example"})]
+)
+def test_a_stranger_learns_nothing_of_the_registry(visit, still, path, headers):
+    text = visit(api_token=TOKEN).get(path, headers=headers).text
+    assert still.settings.uuid not in text
+    assert f"{still.settings.name}</title>" not in text
+
+
 def test_a_login_runs_out(visit):
     clock = Clock()
     client = visit({"clock": clock}, api_token=TOKEN)
