@@ -195,10 +195,10 @@ class _Code:
 def _describe_code(function: Callable[..., Any]) -> tuple[_Code, list[str]]:
     name = _name(function)
     module, _, qualname = name.partition(":")
-    if module == "__main__" or "<" in qualname:
+    if module == "__main__" or "<" in name:
         return _Code(name), [f"{name} cannot be imported by its name"]
     path = _module_file(module)
-    found = _resolve(module, qualname)
+    found = None if path is None else _resolve(module, qualname)
     if path is None or function not in (found, getattr(found, "__wrapped__", None)):
         return _Code(name), [f"{name} is not a function of a Python source file"]
     file = DIGESTS.describe(path, path.name)

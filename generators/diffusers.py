@@ -209,12 +209,20 @@ class DiffusersAdapter:
 
     build_type = BUILD_TYPE
 
-    def environment(self) -> dict[str, Any]:
-        """Return the present environment as a record would hold it (torch gets imported)."""
-        environment.prepare()
-        import torch  # noqa: F401 (its switches are part of the environment)
+    def __init__(self) -> None:
+        self._ran_in: dict[str, Any] | None = None
 
-        return environment.capture()
+    def environment(self) -> dict[str, Any]:
+        """Return the environment as a record would hold it: the last replay's, else the present.
+
+        A replay takes on the recorded threads and switches while it lasts.
+        """
+        if self._ran_in is None:
+            environment.prepare()
+            import torch  # noqa: F401 (its switches are part of the environment)
+
+            return environment.capture()
+        return self._ran_in
 
     def replay(self, job: Job) -> Sequence[Output]:
         """Rebuild the pipeline from the job's materials and run the whole batch again.
@@ -225,10 +233,18 @@ class DiffusersAdapter:
         name. Raises MaterialError when a material is missing or loads to something else than was
         recorded, InputError for a record or override that cannot be followed.
         """
-        environment.prepare()
+        environment.prepare_like(recorded_environment(job))
         from generators.rebuild.replay import replay
 
-        return replay(job)
+        outputs, self._ran_in = replay(job)
+        return outputs
+
+
+def recorded_environment(job: Job) -> Mapping[str, Any]:
+    """Return the environment that a record names, as far as it does."""
+    definition = job.statement["predicate"]["buildDefinition"]
+    found: Mapping[str, Any] = definition["internalParameters"].get("environment", {})
+    return found
 
 
 adapter = DiffusersAdapter()

@@ -94,7 +94,7 @@ def decode_array(data: bytes) -> Any:
     import numpy as np
 
     try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
+        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"a stored array does not load: {error}", code="input.array") from None
 

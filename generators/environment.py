@@ -38,6 +38,7 @@ VARIABLES = (
     "NVIDIA_TF32_OVERRIDE",
 )
 VARIABLE_HEADS = ("ONEDNN_", "DNNL_")
+STABLE_MKL = "AUTO,STRICT"
 
 
 def prepare() -> bool:
@@ -49,8 +50,21 @@ def prepare() -> bool:
     """
     if "torch" in sys.modules:
         return os.environ.get("MKL_CBWR", "").upper().endswith("STRICT")
-    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    os.environ.setdefault("MKL_CBWR", STABLE_MKL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return True
+
+
+def prepare_like(recorded: Mapping[str, Any]) -> bool:
+    """Take on the variables of a recorded environment; False when torch was imported too early.
+
+    Where MKL was not asked for stability, it is now: the recorded bits may not come back then
+    whatever one does, but the replay's will.
+    """
+    if "torch" in sys.modules:
+        return False
+    variables = recorded.get("variables", {})
+    os.environ.update({"MKL_CBWR": STABLE_MKL} | {k: v for k, v in variables.items() if _counts(k)})
     return True
 
 
@@ -63,11 +77,7 @@ def capture() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": library_versions(),
         "processor": dict(_processor()),
-        "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name in VARIABLES or name.startswith(VARIABLE_HEADS)
-        },
+        "variables": {name: value for name, value in sorted(os.environ.items()) if _counts(name)},
     }
     if "torch" in sys.modules:
         document["torch"] = _torch_state()
@@ -94,6 +104,10 @@ def matching(recorded: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _apply(torch, before)
+
+
+def _counts(variable: str) -> bool:
+    return variable in VARIABLES or variable.startswith(VARIABLE_HEADS)
 
 
 def _apply(torch: Any, state: Mapping[str, Any]) -> None:

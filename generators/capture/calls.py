@@ -141,7 +141,8 @@ def texts(prompt: Any) -> list[str]:
     """Return the prompts of a call, one per image (times copies)."""
     if isinstance(prompt, str):
         return [prompt]
-    return [text for text in prompt or () if isinstance(text, str)]
+    given = prompt if isinstance(prompt, (list, tuple)) else ()
+    return [text for text in given if isinstance(text, str)]
 
 
 def _batch(returned: Any) -> Any:

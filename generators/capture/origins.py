@@ -91,7 +91,7 @@ def _source(component: Any) -> Path | None:
     config = getattr(component, "config", None)
     noted = config.get("_name_or_path") if isinstance(config, Mapping) else None
     noted = noted or getattr(component, "name_or_path", None)
-    path = Path(noted) if isinstance(noted, str) and noted else None
+    path = Path(noted) if isinstance(noted, (str, Path)) and noted else None
     return path.absolute() if path is not None and path.is_dir() else None
 
 
@@ -100,7 +100,7 @@ def _base_folder(sources: Mapping[str, Path | None], index: Any) -> Path | None:
     known = [(name, folder) for name, folder in sources.items() if folder is not None]
     parents = Counter(folder.parent for name, folder in known if folder.name == name)
     candidates = [folder for folder, _ in parents.most_common()]
-    if isinstance(index, str) and Path(index).is_dir():
+    if isinstance(index, (str, Path)) and Path(index).is_dir():
         candidates.append(Path(index).absolute())
     return next((f for f in candidates if (f / "model_index.json").is_file()), None)
 

@@ -136,7 +136,7 @@ def _lay_out(module: Module, state: Mapping[str, Any]) -> None:
         if recorded["layout"] == "channels_last":
             for tensor in tensors:
                 if tensor.ndim == 4:
-                    tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                    tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def _check(name: str, module: Module, plan: Plan) -> None:

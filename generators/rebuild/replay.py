@@ -27,22 +27,25 @@ class Workshop:
     _pipe: Any = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def replay(self, plan: Plan, workdir: Path) -> Sequence[Output]:
-        """Run the planned call; one at a time."""
+    def replay(self, plan: Plan, workdir: Path) -> tuple[Sequence[Output], dict[str, Any]]:
+        """Run the planned call; return its outputs and the environment it ran in. One at a time."""
         with self._lock, environment.matching(plan.internal["environment"]):
             key = plan.rig_key()
             if key != self._key:
                 self._key, self._pipe = "", None  # never two models in memory
                 self._pipe = build(plan, workdir)
                 self._key = key
-            return run(self._pipe, plan)
+            return run(self._pipe, plan), environment.capture()
 
 
 _WORKSHOP = Workshop()
 
 
-def replay(job: Job) -> Sequence[Output]:
-    """Replay a job; see `generators.diffusers.DiffusersAdapter.replay`."""
+def replay(job: Job) -> tuple[Sequence[Output], dict[str, Any]]:
+    """Replay a job; return its outputs and the environment that they were made in.
+
+    See `generators.diffusers.DiffusersAdapter.replay`.
+    """
     return _WORKSHOP.replay(Plan.of(job), job.workdir)
 
 
