@@ -31,7 +31,7 @@ def measure(place: Path, size: Size) -> Subject:
     rate = rows[0].value
     return Subject(
         title=f"Submissions through the whole chain, durable, {size.callers} callers",
-        setting=f"{size.submissions} statements of about 3 KB, built, sealed and signed before, as "
+        setting=f"{size.submissions} statements of about 2 KB, built, sealed and signed before, as "
         f"workers do; {size.callers} threads of one process; the median of {size.rounds} rounds, "
         "each on a fresh registry. Without putting blobs into the vault.",
         rows=(*rows, *_postgres(place, size)),
