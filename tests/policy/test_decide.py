@@ -57,6 +57,10 @@ def test_what_is_not_plainly_true_or_false_is_an_error_and_denies(require: str) 
     assert decision.results[0].message.startswith("cannot be evaluated: ")
 
 
+def test_an_error_says_what_was_missing() -> None:
+    assert 'Key not found in map : "missing"' in judge("asset.missing").results[0].message
+
+
 @pytest.mark.parametrize(("require", "verdict"), [("true", "pass"), ("false", "fail")])
 def test_true_passes_and_false_fails(require: str, verdict: str) -> None:
     assert judge(require).verdict == verdict
