@@ -260,6 +260,8 @@ def _sha256(file: Path) -> str:
 
 
 def _page(scene: Scene, stage: Stage) -> None:
+    from registry.web.app import DEFAULT_PORT
+
     stage.step(8, "Read it in a browser")
     home = os.path.relpath(scene.registry.settings.home.root)
     report = scene.registry.check_log()
@@ -269,5 +271,5 @@ def _page(scene: Scene, stage: Stage) -> None:
     )
     stage.say(f"genops serve --home {home}      (or: make serve)")
     stage.say(
-        f"then open http://127.0.0.1:8700/assets/{scene.branded.removeprefix('sha256:')[:12]}"
+        f"then open http://127.0.0.1:{DEFAULT_PORT}/assets/{scene.branded.removeprefix('sha256:')[:12]}"
     )

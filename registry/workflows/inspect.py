@@ -178,8 +178,17 @@ def _parameters(predicate: Mapping[str, Any], position: int) -> dict[str, Any]:
     asked = dict(external.get(ARGUMENTS, external))
     if external.get("loras"):
         asked["loras"] = external["loras"]
-    own = {k: v for k, v in _own(predicate, position).items() if k not in _OWN_ELSEWHERE}
+    own = {
+        key: value
+        for key, value in _own(predicate, position).items()
+        if key not in _OWN_ELSEWHERE and not _same(value, asked.get(key))
+    }
     return asked | ({"output": own} if own else {})
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two values say the same; of two sealed ones nobody can tell any more."""
+    return one == other or (sealed_digest(one) is not None and sealed_digest(other) is not None)
 
 
 def _setup(predicate: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Blob, Generation, Material, Output
 from registry.core.provenance import generation_payload, output_subject
 from registry.errors import InputError, MaterialError
+from registry.similarity.decode import MEDIA_TYPES
 from registry.similarity.fingerprints import fingerprint
 from registry.workflows.services import Services
 from registry.workflows.submit import check_texts, submit
@@ -60,8 +61,11 @@ def record(
 
 
 def fingerprints_of(services: Services, outputs: Iterable[Output]) -> list[FingerprintValue]:
-    """Return the fingerprints of the pictures among the outputs; flat pictures have none."""
-    pictures = (output for output in outputs if output.media_type.startswith("image/"))
+    """Return the fingerprints of the pictures among the outputs.
+
+    Flat pictures have none, and neither have formats that are not decoded, such as SVG.
+    """
+    pictures = (output for output in outputs if output.media_type in MEDIA_TYPES.values())
     found = (fingerprint(output.data, services.settings.limits) for output in pictures)
     return [value for value in found if value is not None]
 

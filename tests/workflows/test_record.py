@@ -112,6 +112,15 @@ def test_outputs_of_a_batch_keep_their_own_seed_and_materials(
     assert [a.id for a in registry.impact(material.sha256).assets] == [receipt.assets[1]]
 
 
+def test_a_picture_that_is_not_decoded_is_recorded_without_a_fingerprint(
+    registry: Registry, generation: Make
+) -> None:
+    drawing = Output(data=b"<svg xmlns='http://www.w3.org/2000/svg'/>", media_type="image/svg+xml")
+    receipt = registry.record(generation(1, outputs=(drawing,)))
+    assert registry.verify(receipt.record).ok
+    assert registry.find(registry.blob(receipt.assets[0]).read_bytes()).matches[0].kind == "exact"
+
+
 def test_a_vaulted_material_without_its_bytes_is_refused(
     registry: Registry, generation: Make
 ) -> None:

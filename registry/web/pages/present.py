@@ -125,8 +125,11 @@ def plain(value: Any) -> str:
 
 
 def rows(document: Mapping[str, Any], state: str) -> list[Row]:
-    """Return a JSON document's leaves, in order; sealed ones as `SealedText(state)`."""
-    return list(_leaves("", document, state))
+    """Return a JSON document's leaves, in order; sealed ones as `SealedText(state)`.
+
+    Leaves without a value are left out: they are defaults that were never chosen.
+    """
+    return [row for row in _leaves("", document, state) if row.value is not None]
 
 
 def split_texts(leaves: Sequence[Row]) -> tuple[list[Row], list[Row]]:
