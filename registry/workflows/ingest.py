@@ -77,7 +77,7 @@ def _read(services: Services, file: Path) -> Output:
     if not data:
         raise InputError(f"{file} is empty", code="file.empty")
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if not media_type.startswith("image/"):
+    if media_type not in MEDIA_TYPES.values():
         return Output(data, media_type)
     image = open_image(file, services.settings.limits)
     return Output(
