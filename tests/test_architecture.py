@@ -7,9 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from registry.settings import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 REGISTRY = ROOT / "registry"
@@ -87,6 +90,18 @@ def test_only_the_settings_read_the_environment() -> None:
         "settings.py",
         "mirrors/tracking.py",  # reads nothing: switches MLflow's telemetry off before its import
     }
+
+
+@pytest.mark.parametrize("limit", [item.name for item in fields(Limits)])
+def test_a_limit_that_can_be_set_is_obeyed_somewhere(limit: str) -> None:
+    readers = [
+        path
+        for path in MODULES
+        if path.name != "settings.py"
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Attribute) and node.attr == limit
+    ]
+    assert readers
 
 
 def test_only_the_command_line_prints() -> None:
