@@ -44,9 +44,9 @@ def record(
     from registry.cli.render.reports import receipt
 
     with opened_to_sign(home) as registry:
-        done = registry.ingest(
-            file, parents=parent or (), note=note, project=project, campaign=campaign
-        )
+        named = {"project": project, "campaign": campaign}
+        chosen = {key: value for key, value in named.items() if value is not None}
+        done = registry.ingest(file, parents=parent or (), note=note, **chosen)
         emit(done, receipt, as_json=json)
 
 

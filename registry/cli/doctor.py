@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.core.answers import Check, DoctorReport
+from registry.core.entries import LogEntry
 from registry.errors import GenopsError, IntegrityError
 from registry.settings import Settings, default_home, is_url, load_settings
 
@@ -159,7 +160,7 @@ def _kept_size(path: Path) -> int:
 def _clock(registry: Any) -> str:
     """Check that this machine's clock is not behind the log's own time."""
     size = registry.log.head().size
-    newest = registry.log.entry(size - 1).time_ms
+    newest = LogEntry.parse(registry.log.entry(size - 1)).time_ms
     ahead = newest - time.time_ns() // 1_000_000
     if ahead > MOST_CLOCK_LAG_MS:
         raise GenopsError(

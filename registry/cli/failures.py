@@ -67,8 +67,6 @@ def report(error: BaseException, words: Sequence[str], *, debug: bool) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        return close_pipe()
     if debug:
         traceback.print_exception(error)
     failure = explain(error)

@@ -161,17 +161,23 @@ def _load_plugin(name: str) -> Any:
     entry = _plugins().get(name)
     if entry is None:
         if name in KNOWN_PLUGINS:
-            raise _missing(name)
+            raise _missing(name, "the generators")
         return None
     try:
         return build(name, entry.load())
     except ImportError as error:
-        raise _missing(name) from error
+        raise _missing(name, error.name or entry.value) from error
+    except Exception as error:  # a stranger's code: whatever it does, the other verbs stay usable
+        raise GenopsError(
+            f"`{name}` does not load from {entry.value}: {type(error).__name__}: {error}",
+            code="install.broken-plugin",
+            hint="report it to whoever made the plug-in; GENOPS_DEBUG=1 shows where",
+        ) from error
 
 
-def _missing(verb: str) -> MissingExtraError:
+def _missing(verb: str, what: str) -> MissingExtraError:
     return MissingExtraError(
-        f"`{verb}` needs the generators, which are not installed",
+        f"`{verb}` needs {what}, which is not installed",
         hint="pip install 'genops-registry[generate]'",
     )
 

@@ -68,10 +68,8 @@ def _private_halves(registry: Registry) -> dict[str, str]:
     """Return the paths of the home's private keys by key id; opens none of them."""
     from registry.core.dsse import keyid, spki_from_pem
     from registry.signing.keys import public_path, public_pem
+    from registry.workflows.services import ROLES
 
-    private = [
-        path
-        for path in sorted(registry.settings.home.keys.glob("*.pem"))
-        if public_path(path).exists()
-    ]
-    return {keyid(spki_from_pem(public_pem(path))): str(path) for path in private}
+    paths = [registry.settings.home.keys / f"{role}.pem" for role in ROLES]
+    held = [path for path in paths if path.exists() and public_path(path).exists()]
+    return {keyid(spki_from_pem(public_pem(path))): str(path) for path in held}

@@ -25,10 +25,26 @@ def opened(home: str | None) -> Any:
     return open_registry(home)
 
 
-def opened_here(home: str | None, verb: str) -> Registry:
-    """Open a registry that must be a folder on this machine; InputError for a URL."""
-    from registry.factory import open_home
+def opened_to_sign(home: str | None) -> Any:
+    """Open the registry at a folder or URL, to add records to it; a context manager.
+
+    Asks for the passphrase of its keys when they have one, none is set, and a person is there to
+    answer; otherwise signing itself says what is missing.
+    """
+    from registry.factory import open_registry
     from registry.settings import default_home, is_url
+
+    where = home or default_home()
+    return open_registry(where) if is_url(where) else opened_here(where, "", to_sign=True)
+
+
+def opened_here(home: str | None, verb: str, *, to_sign: bool = False) -> Registry:
+    """Open a registry that must be a folder on this machine; InputError for a URL.
+
+    With `to_sign`, asks for a passphrase as `opened_to_sign` does.
+    """
+    from registry.factory import open_home
+    from registry.settings import default_home, is_url, load_settings
 
     where = home or default_home()
     if is_url(where):
@@ -37,23 +53,8 @@ def opened_here(home: str | None, verb: str) -> Registry:
             code="usage.remote",
             hint="run it on the machine that holds the folder",
         )
-    return open_home(where)
-
-
-def opened_to_sign(home: str | None) -> Any:
-    """Open the registry at a folder or URL, to add records to it; a context manager.
-
-    Asks for the passphrase of its keys when they have one, none is set, and a person is there to
-    answer; otherwise signing itself says what is missing.
-    """
-    from registry.factory import open_registry
-    from registry.settings import default_home, is_url, load_settings
-
-    where = home or default_home()
-    if is_url(where) or not sys.stdin.isatty():
-        return open_registry(where)
-    secret = ask_passphrase() if _locked(load_settings(where)) else None
-    return open_registry(where, passphrase=secret)
+    asks = to_sign and sys.stdin.isatty() and _locked(load_settings(where))
+    return open_home(where, passphrase=ask_passphrase() if asks else None)
 
 
 def _locked(settings: Settings) -> bool:

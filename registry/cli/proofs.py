@@ -10,7 +10,7 @@ from registry.cli.answers import EvidenceCheckView, EvidenceView, LogHead, LogPr
 from registry.core.entries import LogEntry
 from registry.core.statements import Statement
 from registry.core.times import format_time
-from registry.errors import FormatError, InputError, NotFoundError
+from registry.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from registry.sdk import Registry
@@ -22,8 +22,7 @@ _RECORD = re.compile("rec:([0-9a-f]{64})")
 def log_head(registry: Registry) -> LogHead:
     """Return the newest checkpoint after verifying its signature."""
     head = registry.log.verified_head()
-    note = registry.log.inclusion(head.size - 1, size=head.size).checkpoint
-    return LogHead(head.origin, head.size, head.root.hex(), note.decode("utf-8"))
+    return LogHead(head.origin, head.size, head.root.hex(), head.note.decode("utf-8"))
 
 
 def log_record(registry: Registry, ref: str) -> LogRecord:
@@ -45,21 +44,15 @@ def log_proof(registry: Registry, ref: str) -> LogProof:
 def record_index(registry: Registry, ref: str) -> int:
     """Return the place in the log of an index, a record id in full, or an asset's newest record.
 
-    Up to seven digits are an index, as prefixes have eight or more. Raises NotFoundError.
+    Up to seven digits are an index, as prefixes have eight or more; whether the log reaches that
+    far is seen when it is read. Raises NotFoundError.
     """
     if _INDEX.fullmatch(ref):
-        return _checked_index(registry, int(ref))
+        return int(ref)
     record = _RECORD.fullmatch(ref)
     if record:
         return registry.log.index_of(bytes.fromhex(record[1]))
     return registry.get(ref).index
-
-
-def _checked_index(registry: Registry, index: int) -> int:
-    size = registry.log.head().size
-    if index >= size:
-        raise NotFoundError(f"the log has {size} records, so none at index {index}")
-    return index
 
 
 def log_key(text: str) -> str:

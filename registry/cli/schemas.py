@@ -68,8 +68,16 @@ def file_name(verb: str) -> str:
 def schema(verb: str) -> dict[str, Any]:
     """Return the JSON Schema of one verb's answer."""
     from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema
 
-    body = TypeAdapter(answer_types()[verb]).json_schema(mode="serialization")
+    class AllRequired(GenerateJsonSchema):
+        """Says of every field that it is there: answers are printed whole, defaults and all."""
+
+        def field_is_required(self, field: Any, total: Any) -> bool:  # noqa: ARG002
+            return True
+
+    adapter = TypeAdapter(answer_types()[verb])
+    body = adapter.json_schema(mode="serialization", schema_generator=AllRequired)
     identity = f"{BASE}{verb.replace(' ', '-')}/v1"
     title = "any verb that fails" if verb == ERROR else f"`genops {verb}`"
     return {"$schema": DIALECT, "$id": identity, **body, "title": f"The JSON of {title}"}

@@ -48,7 +48,7 @@ ROOT = Path(__file__).parents[2]
         (["reproduce", "x", "--seed", "1.5"], "not a whole number", ""),
         (["init", "a", "--home", "b"], "two places", "give one"),
         (["init", "http://localhost"], "a URL", ""),
-        (["log", "head", "--home", "http://localhost:1"], "its own folder", "holds the folder"),
+        (["log", "head", "--home", "http://localhost:1"], "own folder", "holds the folder"),
     ],
 )
 def test_a_mistake_gives_one_line_and_a_hint(

@@ -112,6 +112,17 @@ def test_a_verb_that_cannot_be_imported_says_what_is_missing(
     assert "paint" in listed.out
 
 
+def test_a_verb_that_is_broken_leaves_the_others_usable(
+    genops: Genops, plugin: Callable[[str], None]
+) -> None:
+    plugin("def paint(x: Nowhere = 1): ...")
+    assert genops("paint", "--json").json["error"]["code"] == "install.broken-plugin"
+    listed = genops("--help")
+    assert listed.code == 0
+    assert "does not load" in " ".join(listed.out.split())
+    assert "no verb 'pain'" in genops("pain").err
+
+
 def test_a_built_in_verb_cannot_be_replaced(
     genops: Genops, plugin: Callable[[str], None], tmp_path: Path
 ) -> None:

@@ -29,11 +29,11 @@ def test_a_blocking_rule_is_an_error_and_another_a_warning() -> None:
 
 
 def test_a_message_cannot_start_a_workflow_command() -> None:
-    text = github(report(failing("50%\n::set-output name=x::y\r\n", rule="a:b,c")))
+    text = github(report(failing("50%\n::set-output name=x::y\r\n", rule="a:b,c%")))
     assert [line for line in text.splitlines() if not line.startswith("::error ")] == [
         "::notice title=genops gate::fail: 1 asset, policy default"
     ]
-    assert "title=a%3Ab%2Cc fail::" in text
+    assert "title=a%3Ab%2Cc%25 fail::" in text
     assert "50%25" in text
 
 

@@ -81,10 +81,3 @@ def test_the_command_line_itself_needs_typer_alone() -> None:
     assert code == 0
     assert "typer" in names
     assert not names & (HEAVIER | {"sqlalchemy", "pydantic", "rich", "numpy", "PIL", "httpx"})
-
-
-def test_json_is_printed_without_rich(asked: tuple[Path, Path]) -> None:
-    home, picture = asked
-    code, names = modules_of("show", picture, "--home", home, "--json")
-    assert code == 0
-    assert not names & {"rich"}

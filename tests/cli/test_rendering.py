@@ -53,6 +53,7 @@ PASSPORT = Passport(
     reasons=(),
     text="readable",
     parameters={"prompt": "a red mug", "steps": 20, "loras": [{"ref": "lora/0", "scale": 0.8}]},
+    setup={"scheduler": "DDIM"},
     internals={"dtype": "float32", "packages": {f"p{n}": "1.0" for n in range(40)}},
     materials=(MaterialView("lora/0", "lora", LORA, "", "vaulted", None, False, False),),
     taints=(),
@@ -86,6 +87,7 @@ def test_a_passport_tells_what_was_made_how_and_from_what(shown: Any) -> None:
         "eeeeeeeeeeee  trusted",
         "diffusers/v1",
         "a red mug",
+        "scheduler  DDIM",
         "lora/0",
         "9c9c9c9c9c9c",
         "decision",
@@ -155,6 +157,22 @@ def test_many_fields_are_cut_with_a_note(shown: Any) -> None:
     text = shown(PASSPORT, passport.passport)
     assert "… and 17 more; --json has them" in text
     assert "packages.p0" in text
+
+
+def test_deep_fields_of_the_setup_are_counted_and_not_shown(shown: Any) -> None:
+    setup = {"scheduler": {"class": "DDIM", "config": {"beta": 0.1, "steps": 5}}}
+    text = shown(replace(PASSPORT, setup=setup, internals={}), passport.passport)
+    assert "scheduler.class  DDIM" in text
+    assert "beta" not in text
+    assert "… and 2 more; --json has them" in text
+
+
+def test_prompts_come_first_and_once(shown: Any) -> None:
+    chosen = {"eta": 0.5, "prompt": "a mug", "output": {"prompt": "a mug", "index": 1}}
+    text = shown(replace(PASSPORT, parameters=chosen), passport.passport)
+    assert text.count("a mug") == 1
+    assert text.index("prompt ") < text.index("eta ")
+    assert "output.index" in text
 
 
 @pytest.mark.parametrize(("state", "word"), [("erased", "erased"), ("locked", "sealed")])

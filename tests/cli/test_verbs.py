@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import pty
+import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree as ET
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from registry.cli import schemas
+from registry.cli.release import REPRODUCTION_EXIT
+from registry.core.answers import Verdict
 from registry.factory import create_registry, open_home
 
 Genops = Callable[..., Any]  # see conftest
@@ -38,15 +47,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(
-    tmp_path: Path, generation: Callable[..., Any], picture: Callable[..., Any]
-) -> Scene:
+def scene(tmp_path: Path, generation: Callable[..., Any], picture: Callable[..., Any]) -> Scene:
     home, edited, apart = tmp_path / "home", tmp_path / "edited.png", tmp_path / "apart.png"
     picture(2).save(edited)
     picture(3).save(apart)
     with create_registry(home, name="test", project="brand") as registry:
         made = registry.record(generation(1, campaign="launch"))
-        edit = registry.ingest(edited, parents=made.assets, note="cropped")
+        edit = registry.ingest(edited, parents=made.assets, note="größer 裁切")
     return Scene(home, made.assets[0], edit.assets[0], apart, edited)
 
 
@@ -225,6 +232,24 @@ def test_reproduce_of_what_was_not_generated_ends_with_2(ask: Genops, scene: Sce
     assert ran.code == 2
 
 
+def test_a_replay_that_cannot_be_ends_with_2(
+    ask: Genops, scene: Scene, generation: Callable[..., Any]
+) -> None:
+    with open_home(scene.home) as registry:
+        (asset,) = registry.record(generation(8, reasons=("the sampler is not known",))).assets
+    ran = ask("reproduce", asset, "--json")
+    assert ran.code == 2
+    assert fits("reproduce", ran)["verdict"] == "not-reproducible"
+    assert "the sampler is not known" in ask("reproduce", asset).out
+
+
+def test_every_verdict_of_a_replay_has_an_exit_code() -> None:
+    assert set(REPRODUCTION_EXIT) == set(get_args(Verdict))
+    alike = {verdict for verdict, code in REPRODUCTION_EXIT.items() if code == 0}
+    assert alike == {"identical", "identical-pixels", "equivalent"}
+    assert REPRODUCTION_EXIT["different"] == 1
+
+
 def test_erase_needs_a_yes_and_leaves_proofs_standing(ask: Genops, scene: Scene) -> None:
     unsure = ask("erase", scene.generated, "--reason", "request 114")
     assert unsure.code == 2
@@ -269,20 +294,33 @@ def test_log_prove_gives_a_proof_that_verifies(ask: Genops, scene: Scene) -> Non
     assert ask("log", "prove", scene.edit).out == proof["proof"]
 
 
-def test_log_check_finds_an_altered_envelope(ask: Genops, scene: Scene) -> None:
-    import sqlite3
+def alter_envelope(home: Path, index: int) -> None:
+    """Change a record behind the registry's back, and put the guards back in place."""
+    with open_home(home) as registry:
+        data = registry.log.envelope_bytes(index)
+    digest, forged = hashlib.sha256(data).digest(), data.replace(b"A", b"B")
+    database = sqlite3.connect(home / "registry.db")
+    guards = database.execute("select name, sql from sqlite_master where type = 'trigger'")
+    guards = guards.fetchall()
+    for name, _ in guards:
+        database.execute(f"drop trigger {name}")
+    database.execute("update envelopes set data = ? where sha256 = ?", (forged, digest))
+    for _, sql in guards:
+        database.execute(sql)
+    database.commit()
+    database.close()
 
+
+def test_log_check_finds_an_altered_envelope(ask: Genops, scene: Scene) -> None:
     good = ask("log", "check", "--json")
     assert good.code == 0
     assert fits("log check", good) == good.json | {"ok": True, "size": 3, "problems": []}
-    database = sqlite3.connect(scene.home / "registry.db")
-    for (name,) in database.execute("select name from sqlite_master where type = 'trigger'"):
-        database.execute(f"drop trigger {name}")
-    database.execute("update envelopes set data = replace(data, 'A', 'B')")
-    database.commit()
-    database.close()
+    alter_envelope(scene.home, 2)
     bad = ask("log", "check", "--json")
     assert bad.code == 1
+    assert fits("log check", bad)["ok"] is False
+    assert "2" in bad.json["problems"][0]
+    assert "THE LOG DOES NOT HOLD" in ask("log", "check").out
 
 
 def test_evidence_is_verified_with_the_key_alone(
@@ -362,6 +400,25 @@ def test_the_vault_mirror_is_fed(ask: Genops) -> None:
     assert (ran.code, row["failed"], row["pending"]) == (0, 0, 0)
 
 
+def test_a_mirror_that_is_down_is_reported(ask: Genops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENOPS_MLFLOW_URI", "http://127.0.0.1:9")
+    ran = ask("mirror", "sync", "--target", "mlflow", "--json")
+    assert ran.code == 1
+    (row,) = fits("mirror sync", ran)
+    assert row["error"]
+    assert row["pending"] > 0
+
+
+def test_policy_test_fails_with_a_case(ask: Genops, tmp_path: Path) -> None:
+    bundle = shutil.copytree(ROOT / "policies" / "default", tmp_path / "bundle")
+    for file in (bundle / "tests").iterdir():
+        file.write_text(file.read_text().replace("verdict: pass", "verdict: fail"))
+    ran = ask("policy", "test", bundle, "--json")
+    assert ran.code == 1
+    assert not fits("policy test", ran)["ok"]
+    assert "expected fail" in " ".join(ask("policy", "test", bundle).out.split())
+
+
 def test_policy_lint_and_test_take_the_shipped_bundle(ask: Genops) -> None:
     assert fits("policy lint", ask("policy", "lint", "--json"))["rules"] > 0
     ran = ask("policy", "test", "--json")
@@ -392,8 +449,6 @@ def test_doctor_sees_keys_that_others_can_read(ask: Genops, scene: Scene) -> Non
 
 
 def test_doctor_sees_a_restored_backup(ask: Genops, scene: Scene) -> None:
-    import shutil
-
     for suffix in ("", "-wal", "-shm"):
         file = scene.home / f"registry.db{suffix}"
         if file.exists():
@@ -414,3 +469,65 @@ def test_doctor_of_no_registry_fails(genops: Genops, tmp_path: Path) -> None:
     ran = genops("doctor", "--home", tmp_path / "none")
     assert ran.code == 1
     assert "genops init" in " ".join(ran.out.split())
+
+
+def test_a_reader_that_goes_away_is_no_error(scene: Scene) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = ["list", "--json", "--home", str(scene.home)]
+    command = [sys.executable, "-m", "registry.cli", *words]
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(command, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_text_survives_a_terminal_without_unicode(spawn: Genops, scene: Scene) -> None:
+    ran = spawn("show", scene.edit, "--home", scene.home, env={"PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0
+    assert r"gr\xf6\xdfer \u88c1\u5207" in ran.out
+
+
+def on_terminal(words: list[str], answer: str) -> tuple[int, str]:
+    """Run a command line on a terminal of its own and type one answer; return code and screen."""
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "registry.cli", *words])
+    shown = b""
+    asked = False
+    while True:
+        try:
+            part = os.read(screen, 1024)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        shown += part
+        if not asked and shown.endswith(b": "):
+            os.write(screen, answer.encode() + b"\n")
+            asked = True
+        if not part:
+            break
+    os.close(screen)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_a_passphrase_is_asked_for_and_not_shown(
+    genops: Genops, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENOPS_PASSPHRASE", "open sesame")
+    assert genops("init", tmp_path / "locked").code == 0
+    monkeypatch.delenv("GENOPS_PASSPHRASE")
+    words = ["record", str(scene.apart), "--home", str(tmp_path / "locked")]
+    code, shown = on_terminal(words, "open sesame")
+    assert (code, "sesame" in shown) == (0, False), shown
+    code, shown = on_terminal(words, "wrong")
+    assert (code, "error[key.passphrase]" in shown) == (2, True), shown
+
+
+def test_an_erasure_is_done_only_when_confirmed(ask: Genops, scene: Scene) -> None:
+    words = ["erase", scene.generated, "--reason", "r", "--home", str(scene.home)]
+    code, shown = on_terminal(words, "n")
+    assert (code, "nothing was done" in shown) == (2, True), shown
+    assert "a red mug" in ask("show", scene.generated).out
+    code, shown = on_terminal(words, "y")
+    assert code == 0, shown
+    assert "a red mug" not in ask("show", scene.generated).out

@@ -128,7 +128,7 @@ def impact(radius: Impact) -> RenderableType:
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> list[RenderableType]:
-    if not counts:
+    if not any(counts):  # nothing has a name
         return []
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [

@@ -19,7 +19,7 @@ BAD = "bold red"
 WARN = "yellow"
 QUIET = "dim"
 HEAD = "bold"
-WIDEST_LABEL = 28
+WIDEST_LABEL = 34
 Cell = str | Text
 
 
@@ -67,7 +67,12 @@ def table(
 ) -> RenderableType:
     """Return a table without lines; the columns in `fold` give way when space is short."""
     grid = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=QUIET, show_edge=False
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style=QUIET,
+        show_edge=False,
+        show_header=any(heads),
     )
     for position, head in enumerate(heads):
         gives_way = position in fold

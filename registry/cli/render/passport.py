@@ -25,6 +25,10 @@ from registry.cli.text import short, size, when
 from registry.core.answers import MaterialView, Passport, TaintView
 
 MOST_FIELDS = 24
+_OWN = "output."
+_PROMPTS = ("prompt", "negative_prompt")
+Row = tuple[str, Text]
+_ORIGIN = {"generated": "How it was made", "ingested": "What was said of it"}
 _TEXTS = {
     "erased": Text("erased: their key is destroyed", style=WARN),
     "locked": Text("locked: the keyring is not here", style=WARN),
@@ -39,8 +43,9 @@ def passport(asset: Passport) -> RenderableType:
         *map(taint_line, asset.taints),
         Text(""),
         fields(_facts(asset)),
-        *_document("How it was made", asset.parameters, asset),
-        *_document("Where it ran", asset.internals, asset),
+        *_section(_ORIGIN[asset.kind], _chosen(asset)),
+        *_section("Set up with", _rows(asset.setup, asset), deepest=2),
+        *_section("Where it ran", _rows(asset.internals, asset), deepest=2),
         *_materials(asset),
         *_events(asset),
     )
@@ -102,20 +107,33 @@ def _reproducible(asset: Passport) -> Text | None:
     return literal("no: " + ("; ".join(asset.reasons) or "no reason is given"), WARN)
 
 
-def _document(
-    title: str, document: Mapping[str, Any], asset: Passport
-) -> tuple[RenderableType, ...]:
-    rows = list(_flat(document, "erased" if asset.text == "erased" else "sealed"))
+def _chosen(asset: Passport) -> list[Row]:
+    """Return what the caller asked for, prompts first, each text once."""
+    rows = _rows(asset.parameters, asset)
+    own = [row for row in rows if not (row[0].startswith(_OWN) and _repeats(row, rows))]
+    return sorted(own, key=lambda row: _PROMPTS.index(row[0]) if row[0] in _PROMPTS else 9)
+
+
+def _repeats(row: Row, rows: list[Row]) -> bool:
+    return (row[0].removeprefix(_OWN), row[1]) in rows
+
+
+def _section(title: str, rows: list[Row], *, deepest: int = MOST_FIELDS) -> list[RenderableType]:
+    """Return the rows of a document down to some depth, and how many more there are."""
     if not rows:
-        return ()
-    shown = fields(rows[:MOST_FIELDS], indent=2)
-    if len(rows) <= MOST_FIELDS:
-        return (heading(title), shown)
-    more = literal(f"  … and {len(rows) - MOST_FIELDS} more; --json has them", QUIET)
-    return (heading(title), shown, more)
+        return []
+    shown = [row for row in rows if row[0].count(".") < deepest][:MOST_FIELDS]
+    left = len(rows) - len(shown)
+    more = [literal(f"  … and {left} more; --json has them", QUIET)] if left else []
+    return [heading(title), fields(shown, indent=2), *more]
 
 
-def _flat(value: Any, state: str, path: str = "") -> Iterator[tuple[str, object]]:
+def _rows(document: Mapping[str, Any], asset: Passport) -> list[Row]:
+    state = "erased" if asset.text == "erased" else "sealed"
+    return list(_flat(document, state)) if document else []
+
+
+def _flat(value: Any, state: str, path: str = "") -> Iterator[Row]:
     """Yield the leaves of a document with dotted names; sealed texts as what has become of them."""
     if _is_sealed(value):
         yield path, literal(state, WARN)

@@ -64,7 +64,7 @@ def receipt(done: Receipt) -> RenderableType:
 
 def checks(found: Sequence[Check], *, indent: int = 0) -> RenderableType:
     """Return one line per check; a failed one says FAILED."""
-    rows = [(verdict(check.ok), check.name, check.detail) for check in found]
+    rows = [(verdict(check.ok), check.name, literal(check.detail)) for check in found]
     return table(("", "", ""), rows, fold=(2,), indent=indent) if rows else Text("")
 
 
@@ -117,8 +117,8 @@ def reproduction(done: Reproduction) -> RenderableType:
         fields(
             [
                 ("of", f"{short(done.id)}  {short(done.of_record)}"),
-                ("original", done.original),
-                ("replayed", done.reproduced),
+                ("original", short(done.original)),
+                ("replayed", short(done.reproduced)),
                 ("pixels", ", ".join(f"{k} {v:g}" for k, v in pixels.items())),
                 ("file", done.path),
                 ("record", done.record),
@@ -155,7 +155,7 @@ def log_report(report: LogReport) -> RenderableType:
 
 def mirrors(reports: Sequence[MirrorReport]) -> RenderableType:
     """Return what was sent to each mirror and what is waiting."""
-    rows = [(r.target, r.sent, r.failed or "0", r.pending, r.error) for r in reports]
+    rows = [(r.target, r.sent, r.failed, r.pending, literal(r.error)) for r in reports]
     return table(("mirror", "sent", "failed", "waiting", ""), rows, fold=(4,))
 
 
@@ -163,8 +163,8 @@ def home(view: own.HomeView) -> RenderableType:
     """Return a new registry's identity, and what to do with it."""
     return lines(
         literal(f"registry {view.name} at {view.home}", "bold"),
-        fields([("origin", view.origin), ("project", view.project), ("log key", view.log_key)]),
-        literal("Keep the log key elsewhere too: it is what evidence is verified with.", QUIET),
+        fields([("origin", view.origin), ("project", view.project)]),
+        literal("Keep a copy of keys/log.vkey elsewhere: evidence is verified with it.", QUIET),
     )
 
 
@@ -206,7 +206,9 @@ _STATE_STYLE = {"passed": GOOD, "failed": BAD, "skipped": WARN}
 
 def evidence(view: own.EvidenceView) -> RenderableType:
     """Return whether an evidence file proves its record, and every check."""
-    rows = [(literal(c.state, _STATE_STYLE[c.state]), c.name, c.detail) for c in view.checks]
+    rows = [
+        (literal(c.state, _STATE_STYLE[c.state]), c.name, literal(c.detail)) for c in view.checks
+    ]
     return lines(
         verdict(view.ok, "the evidence holds", "THE EVIDENCE DOES NOT HOLD"),
         fields(
