@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry.core import checkpoints
 from registry.core.checkpoints import Checkpoint
-from registry.core.notes import VerifierKey
+from registry.core.notes import SignedNote, VerifierKey
 from registry.errors import FormatError, IntegrityError, RollbackError, UnavailableError
 
 RootAt = Callable[[int], bytes]
@@ -68,7 +68,7 @@ class CheckpointFile:
         return outside
 
     def publish(self, note: bytes) -> None:
-        """Put a newer checkpoint in place, in one step.
+        """Put a newer checkpoint, which the caller signed or verified, in place in one step.
 
         Raises UnavailableError (`log.checkpoint-unwritten`). Not synced: the records are durable
         by now, and a power cut leaves the checkpoint before this one, or an empty file, which the
@@ -78,6 +78,7 @@ class CheckpointFile:
         try:
             scratch.write_bytes(note)
             scratch.replace(self._path)
+            self._known = note, Checkpoint.parse_text(SignedNote.parse(note).text)
         except OSError as error:
             raise UnavailableError(
                 f"the records are committed, but their checkpoint could not be written to"

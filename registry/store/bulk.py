@@ -7,13 +7,17 @@ bytes, bool, None), which holds for every table of ours.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table
 
 Rows = Sequence[Mapping[str, Any]]
+
+_MOST_ROWS = 64
+"""Most rows of one statement; with any columns of ours far below every parameter limit."""
 
 
 def insert_rows(conn: Connection, table: Table, rows: Rows) -> None:
@@ -29,19 +33,33 @@ def insert_missing(conn: Connection, table: Table, rows: Rows) -> None:
 def _insert(conn: Connection, table: Table, rows: Rows, ending: str) -> None:
     if not rows:
         return
-    mark = "?" if conn.dialect.name == "sqlite" else "%s"
-    statement, values = _compiled(table.name, tuple(rows[0]), mark)
-    conn.exec_driver_sql(statement + ending, [values(row) for row in rows])
+    columns = tuple(rows[0])
+    pick = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
+    values = [pick(row) for row in rows]
+    if conn.dialect.name != "sqlite":
+        conn.exec_driver_sql(_statement(table.name, columns, "%s", 1) + ending, values)
+        return
+    # SQLite's driver gives up the interpreter's lock at every step, and a row is a step: with many
+    # threads waiting, rows one by one cost more in switching than in writing. A statement takes a
+    # power of two of rows, so that a few statements serve every number and stay prepared.
+    for start, size in _powers(len(values)):
+        statement = _statement(table.name, columns, "?", size) + ending
+        flat = tuple(chain.from_iterable(values[start : start + size]))
+        conn.exec_driver_sql(statement, flat)
 
 
-@functools.lru_cache(maxsize=256)
-def _compiled(
-    table: str, columns: tuple[str, ...], mark: str
-) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+def _powers(count: int) -> Iterator[tuple[int, int]]:
+    """Yield starts and sizes that cover `count` rows, each size a power of two."""
+    start = 0
+    while start < count:
+        size = min(_MOST_ROWS, 1 << ((count - start).bit_length() - 1))
+        yield start, size
+        start += size
+
+
+@functools.lru_cache(maxsize=512)
+def _statement(table: str, columns: tuple[str, ...], mark: str, rows: int) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
-    marks = ", ".join(mark for _ in columns)
-    statement = f'INSERT INTO "{table}" ({names}) VALUES ({marks})'  # noqa: S608  # names are ours
-    if len(columns) == 1:
-        (only,) = columns
-        return statement, lambda row: (row[only],)
-    return statement, itemgetter(*columns)
+    row = "(" + ", ".join(mark for _ in columns) + ")"
+    marks = ", ".join(row for _ in range(rows))
+    return f'INSERT INTO "{table}" ({names}) VALUES {marks}'  # noqa: S608  # names are ours

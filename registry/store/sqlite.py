@@ -55,7 +55,13 @@ def _writable(path: Path) -> bool:
 
 def _writer(path: Path, wait_s: float) -> Callable[[], sqlite3.Connection]:
     def connect() -> sqlite3.Connection:
-        conn = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        conn = sqlite3.connect(
+            path,
+            timeout=wait_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,  # bulk inserts have one for each power of two
+        )
         return _prepared(conn, _PRAGMAS)
 
     return connect
