@@ -21,5 +21,7 @@ Project = Annotated[
 Campaign = Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="The campaign.")]
 Asset = Annotated[str, typer.Argument(metavar="ID", help="Asset, record, prefix or file.")]
 Assets = Annotated[list[str], typer.Argument(metavar="ID", help="Assets, records or files.")]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Most rows, 1000 at the most.")]
+Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="Most rows, 1000 at the most.")
+]
 Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Rows to skip.")]
