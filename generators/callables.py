@@ -24,6 +24,7 @@ from generators import environment
 from generators.arguments import ArgumentReader, ArgumentWriter, check_text
 from generators.encode import image_output, is_picture, png_encoding
 from generators.files import DIGESTS
+from generators.recent import outputs_of
 from generators.seeds import parse_seed
 from registry.core.generation import Generation, Material, Output
 from registry.core.statements import build_uri
@@ -116,7 +117,7 @@ class RecordedCallable:
             build_type=BUILD_TYPE,
             external={"function": code.name, "arguments": described},
             internal={"encoding": png_encoding(), "environment": environment.capture()},
-            materials=materials,
+            materials=outputs_of(self._recorder).name(materials),
             outputs=_outputs(result, _seed(arguments)),
             started_ms=started,
             finished_ms=finished,
@@ -131,6 +132,7 @@ class RecordedCallable:
             project=self._context.project,
             actor=self._context.actor,
         )
+        outputs_of(self._recorder).remember(receipt)
         return result, receipt
 
     def _read(

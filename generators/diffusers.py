@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from generators import environment
 from generators.files import DIGESTS
+from generators.recent import outputs_of
 from generators.seeds import fresh_seed
 from registry.core.generation import Generation, Output
 from registry.core.statements import build_uri
@@ -126,7 +127,7 @@ class RecordedPipeline:
             build_type=BUILD_TYPE,
             external=call.external,
             internal=call.internal,
-            materials=call.materials,
+            materials=outputs_of(self._recorder).name(call.materials),
             outputs=outputs,
             started_ms=started,
             finished_ms=finished,
@@ -160,6 +161,7 @@ class RecordedPipeline:
             actor=self._context.actor,
         )
         self._handed_over.update(files.values())
+        outputs_of(self._recorder).remember(receipt)
         return receipt
 
     def __getattr__(self, name: str) -> Any:

@@ -65,7 +65,7 @@ def _training(name: str, walked: Walk) -> Iterator[str]:
     inside = [
         path
         for path, module in walked
-        if module.training and not (wraps(module) or is_adapter_path(path))
+        if module.training and not (is_adapter_path(path) or wraps(module))
     ]
     if inside:
         yield f"{name} has {len(inside)} submodules in training mode, first {inside[0]}"

@@ -297,7 +297,7 @@ def wraps(module: Module) -> bool:
 
 def is_adapter_path(path: str) -> bool:
     """Tell whether a submodule belongs to an adapter, by its path."""
-    return "lora_" in path and any(part.startswith("lora_") for part in path.split("."))
+    return ".lora_" in path
 
 
 def _mark(tensor: torch.Tensor) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def build(plan: Plan, workdir: Path) -> Any:
     pipe = cls(**parts, **_accepted(cls, recorded["options"]))
     pipe.set_progress_bar_config(disable=True)
     _load_loras(pipe, plan, workdir)
+    weigh(pipe, plan)
     for name, module in _modules(pipe):
         _lay_out(module, plan.internal["components"][name])
         module.eval()
@@ -109,14 +110,14 @@ def _load_loras(pipe: Any, plan: Plan, workdir: Path) -> None:
                 f"{entry['ref']} does not load: {type(error).__name__}: {error}",
                 code="material.unloadable",
             ) from error
+
+
+def weigh(pipe: Any, plan: Plan) -> None:
+    """Give the LoRAs their recorded weights; a call may leave them off by a rounding error."""
+    entries = plan.external["loras"]
     if entries:
         weights = [entry.get("scale", 1.0) for entry in entries]
         pipe.set_adapters([entry["adapter"] for entry in entries], weights)
-        _set_layer_weights(pipe, entries)
-
-
-def _set_layer_weights(pipe: Any, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Set the weights that differ from layer to layer, or between components."""
     for entry in entries:
         for name, table in entry.get("scales", {}).items():
             for path, layer in walk(getattr(pipe, name)):

@@ -14,7 +14,7 @@ from generators import environment, seeds
 from generators.arguments import ArgumentWriter
 from generators.capture.calls import Sharing, batch_size, copies, texts
 from generators.ports import Job
-from generators.rebuild.pipeline import build
+from generators.rebuild.pipeline import build, weigh
 from generators.rebuild.plan import Plan
 from registry.core.generation import Output
 
@@ -35,6 +35,7 @@ class Workshop:
                 self._key, self._pipe = "", None  # never two models in memory
                 self._pipe = build(plan, workdir)
                 self._key = key
+            weigh(self._pipe, plan)
             return run(self._pipe, plan), environment.capture()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,25 @@ def test_the_material_of_an_input_is_the_output_that_it_was(
     used = {material.name: material for material in memory.last.materials}
     assert (asset_id(used["input/image"].sha256),) == first.receipt.assets
     assert used["input/image"].kind == "image"
+    assert used["input/image"].output_of == first.receipt.record
+
+
+def test_an_input_that_two_records_made_names_neither(
+    load: Callable[..., Any], memory: Memory
+) -> None:
+    proxy = recorded(load(), memory)
+    first, _ = proxy(PROMPT, seed=1, **FEW), proxy(PROMPT, seed=1, **FEW)
+    edit = recorded(load("StableDiffusionImg2ImgPipeline"), memory)
+    edit(PROMPT, image=first.images[0], num_inference_steps=2, seed=2)
+    assert memory.last.materials[-1].output_of is None
+
+
+def test_what_another_registry_recorded_is_not_named(load: Callable[..., Any]) -> None:
+    one, other = Memory(), Memory()
+    first = recorded(load(), one)(PROMPT, seed=1, **FEW)
+    edit = recorded(load("StableDiffusionImg2ImgPipeline"), other)
+    edit(PROMPT, image=first.images[0], num_inference_steps=2, seed=2)
+    assert other.last.materials[-1].output_of is None
 
 
 def test_an_input_of_one_image_of_a_batch_is_no_material_of_the_others(
@@ -177,20 +197,34 @@ def test_latents_are_recorded_as_arrays(pipe: Any, memory: Memory) -> None:
     assert output.pixels is None
 
 
-def test_two_threads_get_the_pictures_of_one(pipe: Any, memory: Memory) -> None:
-    proxy = recorded(pipe, memory)
-    alone = [proxy(PROMPT, seed=seed, **FEW).receipt.assets for seed in range(4)]
-    together: dict[int, Any] = {}
+def test_calls_that_share_a_component_never_overlap(load: Callable[..., Any]) -> None:
+    from diffusers import StableDiffusionImg2ImgPipeline
 
-    def shoot(seed: int) -> None:
-        together[seed] = proxy(PROMPT, seed=seed, **FEW).receipt.assets
+    memory, pipe = Memory(), load()
+    other = StableDiffusionImg2ImgPipeline(**pipe.components)
+    other.set_progress_bar_config(disable=True)
+    running: list[int] = []
+    most: list[int] = []
 
-    threads = [threading.Thread(target=shoot, args=(seed,)) for seed in range(4)]
+    def linger(*args: Any) -> Any:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        return args[3]
+
+    options = {"num_inference_steps": 4, "callback_on_step_end": linger}
+    calls = [
+        lambda: recorded(pipe, memory)(PROMPT, height=64, width=64, **options),
+        lambda: recorded(other, memory)(PROMPT, image=Image.new("RGB", (64, 64)), **options),
+    ] * 2
+    threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [together[seed] for seed in range(4)] == alone
+    assert len(memory.generations) == 4
+    assert max(most) == 1
 
 
 def test_the_record_names_encoding_environment_times_and_campaign(

@@ -79,7 +79,7 @@ def test_png_keeps_mode_and_pixels(mode: str) -> None:
 
 def test_png_holds_pixels_alone() -> None:
     image = Image.new("RGB", (8, 8), "red")
-    image.info |= {"exif": b"Exif\0\0secret", "comment": "secret", "dpi": (300, 300)}
+    image.info |= {"icc_profile": b"secret", "exif": b"Exif\0\0secret", "dpi": (300, 300)}
     assert encode_png(image) == encode_png(Image.new("RGB", (8, 8), "red"))
 
 
