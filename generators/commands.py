@@ -57,7 +57,7 @@ def generate(
 
     prepare()
     number = _seed(seed)
-    with opened_here(home, "generate") as registry:
+    with opened_here(home, "generate", to_sign=True) as registry:
         from generators.studio import Request, shoot
 
         loras = dict(_lora(text) for text in lora or ())

@@ -14,6 +14,9 @@ from pathlib import Path
 from registry.core.schemas import SchemaSet
 from registry.errors import NotFoundError
 
+ANSWERS = "cli"
+"""The folder of schemas that describe `--json` answers: documents for readers, never checked."""
+
 
 def data_dir(kind: str) -> Traversable:
     """Return the folder of packaged data: `schemas` or `policies`."""
@@ -25,13 +28,13 @@ def data_dir(kind: str) -> Traversable:
 
 @functools.cache
 def schema_set() -> SchemaSet:
-    """Return every statement schema of this version, by name and version.
+    """Return every schema of records, evidence and policies, by name and version.
 
     Keys are `<name>/<version>`, for example `generation/v1`.
     """
     documents = {}
     for folder in data_dir("schemas").iterdir():
-        if not folder.is_dir():
+        if not folder.is_dir() or folder.name == ANSWERS:
             continue
         for file in folder.iterdir():
             if file.name.endswith(".json"):

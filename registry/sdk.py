@@ -100,13 +100,20 @@ class Registry:
         parents: Sequence[str] = (),
         note: str = "",
         project: str | None = None,
+        campaign: str | None = None,
         actor: str | None = None,
     ) -> Receipt:
         """Register an existing file that no generator of ours made, with its known parents."""
         from registry.workflows.ingest import ingest
 
         return ingest(
-            self._services, path, parents=parents, note=note, project=project, actor=actor
+            self._services,
+            path,
+            parents=parents,
+            note=note,
+            project=project,
+            campaign=campaign,
+            actor=actor,
         )
 
     def list(  # the verb that users know

@@ -147,6 +147,12 @@ def remote_token(environ: Mapping[str, str] | None = None) -> str | None:
     return env.get("GENOPS_API_TOKEN") or None
 
 
+def given_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the passphrase of the signing keys from GENOPS_PASSPHRASE, if it is set."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_PASSPHRASE") or None
+
+
 def default_actor(environ: Mapping[str, str] | None = None) -> str:
     """Return on whose behalf this process acts: GENOPS_ACTOR, the login name, or `unknown`."""
     env = os.environ if environ is None else environ
@@ -181,7 +187,7 @@ def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) ->
     return Settings(
         home=home,
         actor=default_actor(env),
-        passphrase=env.get("GENOPS_PASSPHRASE") or None,
+        passphrase=given_passphrase(env),
         api_token=remote_token(env),
         limits=_limits(env),
         **values,

@@ -134,6 +134,15 @@ class Rebuilt(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorCheck(Answer):
+    """Whether a mirror's copies are what the log says; each difference as one line."""
+
+    target: str
+    ok: bool
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyLint(Answer):
     """A policy bundle that parses and lints; `digest` identifies its content."""
 

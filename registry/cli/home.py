@@ -100,18 +100,25 @@ def serve(
       genops serve
       genops serve --host 0.0.0.0 --home /srv/registry
     """
-    import importlib
-
     from registry.cli.answers import Served
     from registry.cli.output import emit
     from registry.cli.render.reports import served as render
+    from registry.errors import MissingExtraError
     from registry.settings import default_home, load_settings
 
     settings = load_settings(home or default_home())
-    web = importlib.import_module("registry.web.app")
+    try:
+        from registry.web.app import serve as run
+        from registry.web.security import check_binding
+    except ImportError as error:
+        raise MissingExtraError(
+            "serving needs FastAPI, which is not installed",
+            hint="pip install 'genops-registry[serve]'",
+        ) from error
+    check_binding(host, settings.api_token)
     view = Served(f"http://{host}:{port}/", str(settings.home.root))
     emit(view, render, as_json=json)
-    web.serve(settings.home.root, host, port, allowed_hosts=allowed_host or ())
+    run(settings.home.root, host, port, allowed_hosts=allowed_host or ())
 
 
 keys = subcommands("Show the keys that sign records.")

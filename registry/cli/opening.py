@@ -76,11 +76,9 @@ def ask_passphrase(*, confirm: bool = False) -> str:
 
 def passphrase_of_new_home(*, ask: bool) -> str | None:
     """Return what shall protect a new registry's keys: asked for, GENOPS_PASSPHRASE, or None."""
-    from registry.settings import child_environ
+    from registry.settings import given_passphrase
 
-    if ask:
-        return ask_passphrase(confirm=True)
-    return child_environ((), {}).get("GENOPS_PASSPHRASE") or None
+    return ask_passphrase(confirm=True) if ask else given_passphrase()
 
 
 def certain(question: str, *, yes: bool) -> None:

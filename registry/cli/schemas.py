@@ -56,6 +56,7 @@ def answer_types() -> Mapping[str, Any]:
         "catalog add-model": answers.Receipt,
         "mirror sync": list[answers.MirrorReport],
         "mirror status": list[answers.MirrorReport],
+        "mirror check": own.MirrorCheck,
         ERROR: own.ErrorReport,
     }
 

@@ -113,3 +113,23 @@ def status(home: Home = None, json: Json = False) -> None:
 
     with opened(home) as registry:
         emit(registry.mirror_status(), mirrors, as_json=json)
+
+
+@mirror.command("check", cls=Verb)
+def check(home: Home = None, json: Json = False) -> None:
+    """Compare MLflow's copies with the log.
+
+    Records that still wait are left out. Ends with 1 when a copy was altered or is gone.
+
+    For example:
+      genops mirror check
+    """
+    from registry.cli.answers import MirrorCheck
+    from registry.cli.opening import opened_here
+    from registry.cli.output import emit
+    from registry.cli.render.reports import mirror_check
+
+    with opened_here(home, "mirror check") as registry:
+        found = registry.check_mirror("mlflow")
+    emit(MirrorCheck("mlflow", not found, found), mirror_check, as_json=json)
+    raise typer.Exit(1 if found else 0)

@@ -111,6 +111,7 @@ def ingest(
     media_type: str,
     parents: Sequence[Mapping[str, Any]] = (),
     note: str | None = None,
+    campaign: str | None = None,
 ) -> Predicate:
     """Take in content made elsewhere; `parents` are {digest (hex), output_of?} of what it is from.
 
@@ -122,6 +123,7 @@ def ingest(
         mediaType=media_type,
         parents=[dict(parent) for parent in parents],
         note=_sealed(note),
+        genops_campaign=campaign,
     )
 
 

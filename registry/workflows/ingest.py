@@ -32,6 +32,7 @@ def ingest(
     parents: Sequence[str] = (),
     note: str = "",
     project: str | None = None,
+    campaign: str | None = None,
     actor: str | None = None,
 ) -> Receipt:
     """Register an existing file, with the assets that it was made from, where they are known.
@@ -52,6 +53,7 @@ def ingest(
         media_type=output.media_type,
         parents=origins,
         note=note or None,
+        campaign=campaign,
     )
     return declare(
         services,

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -398,6 +399,18 @@ def test_the_vault_mirror_is_fed(ask: Genops) -> None:
     ran = ask("mirror", "sync", "--target", "vault", "--json")
     (row,) = fits("mirror sync", ran)
     assert (ran.code, row["failed"], row["pending"]) == (0, 0, 0)
+
+
+@pytest.mark.slow
+def test_an_altered_copy_in_mlflow_is_named_and_ends_with_1(ask: Genops, scene: Scene) -> None:
+    assert ask("mirror", "sync", "--target", "mlflow").code == 0
+    assert fits("mirror check", ask("mirror", "check", "--json"))["ok"]
+    with closing(sqlite3.connect(scene.home / "mlflow" / "mlflow.db")) as conn, conn:
+        conn.execute("UPDATE trace_tags SET value = 'another' WHERE key = 'genops.project'")
+    ran = ask("mirror", "check", "--json")
+    found = fits("mirror check", ran)
+    assert (ran.code, found["ok"]) == (1, False)
+    assert any("genops.project" in line for line in found["differences"])
 
 
 def test_a_mirror_that_is_down_is_reported(ask: Genops, monkeypatch: pytest.MonkeyPatch) -> None:

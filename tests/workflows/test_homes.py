@@ -171,7 +171,8 @@ def test_an_ingested_file_says_so_and_keeps_its_parent(
     parent = registry.record(made).assets[0]
     edit = tmp_path / "retouched by hand.png"
     edit.write_bytes(generation(2).outputs[0].data)
-    receipt = registry.ingest(edit, parents=[parent], note="logo placed by hand")
+    receipt = registry.ingest(edit, parents=[parent], note="logo placed by hand", campaign="mugs")
+    assert [a.record for a in registry.list(campaign="mugs")] == [receipt.record]
     passport = registry.get(receipt.record)
     assert passport.kind == "ingested"
     assert passport.parameters == {

@@ -159,6 +159,15 @@ def mirrors(reports: Sequence[MirrorReport]) -> RenderableType:
     return table(("mirror", "sent", "failed", "waiting", ""), rows, fold=(4,))
 
 
+def mirror_check(view: own.MirrorCheck) -> RenderableType:
+    """Return whether a mirror's copies are what the log says, and where they are not."""
+    verdict = Text("same as the log", GOOD) if view.ok else Text("NOT what the log says", BAD)
+    return lines(
+        literal(f"{view.target}: ") + verdict,
+        *(literal(f"  {difference}") for difference in view.differences),
+    )
+
+
 def home(view: own.HomeView) -> RenderableType:
     """Return a new registry's identity, and what to do with it."""
     return lines(
