@@ -6,6 +6,7 @@ The base model stays frozen; the result is a fp16 file that `load_lora_weights` 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,6 +133,21 @@ def _save(denoiser: Any, config: Any, style: str, out: Path) -> None:
         weight_name=out.name,
         unet_lora_adapter_metadata=metadata,
     )
+    sort_header(out)
+
+
+def sort_header(file: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes it in a random one.
+
+    Layout: eight bytes of length (little endian), JSON padded with spaces to eight, the tensors.
+    """
+    data = file.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
 if __name__ == "__main__":
