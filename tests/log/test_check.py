@@ -146,6 +146,16 @@ def test_rows_that_went_came_or_changed_are_found(
     assert found in what(check(copy))
 
 
+@pytest.mark.parametrize("size", [SIZE - 1, SIZE])
+def test_a_checkpoint_of_another_tree_is_found_though_the_log_signed_it(
+    copy: Lab, size: int
+) -> None:
+    checkpoint = Checkpoint(copy.vkey.name, size, bytes(32))
+    note = checkpoints.sign(checkpoint, copy.vkey, copy.log_signer().sign)
+    copy.tamper(f"UPDATE log_head SET checkpoint = {hexed(note)}")
+    assert what(check(copy)) == {(None, "checkpoint")}
+
+
 class Forger:
     """Rewrites a log as who holds the database and the log's key could: the tree stays right."""
 

@@ -9,8 +9,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from registry.core import checkpoints
 from registry.log.locking import FairLock
+from registry.log.outside import CheckpointFile
 from tests.log.conftest import Lab, in_threads
 
 RECORDS = 30
@@ -61,29 +66,64 @@ def test_every_record_is_there_when_processes_submit_at_once(lab: Lab) -> None:
         assert reader.envelope_bytes(index).decode() == envelope
 
 
-def _hog(path: Path, ready: object, stop: object) -> None:
+def _hog(path: Path, ready: Any, stop: Any, turns: Any) -> None:
     lock = FairLock(path, 30)
-    while not stop.is_set():  # type: ignore[attr-defined]
+    while not stop.is_set():
         with lock.hold():
-            ready.set()  # type: ignore[attr-defined]
+            turns.value += 1
+            ready.set()
             time.sleep(0.01)
 
 
 def test_a_process_that_never_rests_does_not_keep_the_lock_to_itself(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    ready, stop = context.Event(), context.Event()
-    hog = context.Process(target=_hog, args=(tmp_path / "lock", ready, stop))
+    ready, stop, turns = context.Event(), context.Event(), context.Value("i", 0)
+    hog = context.Process(target=_hog, args=(tmp_path / "lock", ready, stop, turns))
     hog.start()
     try:
         assert ready.wait(30)
         lock = FairLock(tmp_path / "lock", 30)
+        waited = []
         for _ in range(20):
+            before = turns.value
             with lock.hold():
-                pass
+                waited.append(turns.value - before)
         assert hog.is_alive()
     finally:
         stop.set()
         hog.join(30)
+    assert max(waited) <= 3, "it was passed over, turn after turn"
+
+
+def test_a_process_waits_until_the_checkpoint_file_of_another_is_written(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.fill(1)
+    publishing, go = threading.Event(), threading.Event()
+    publish = CheckpointFile.publish
+
+    def slowly(file: CheckpointFile, note: bytes) -> None:
+        if not publishing.is_set():
+            publishing.set()
+            go.wait(30)
+        publish(file, note)
+
+    monkeypatch.setattr(CheckpointFile, "publish", slowly)
+    first, second = lab.sequencer(), lab.sequencer(engine=lab.open_engine())
+    threads = [
+        threading.Thread(target=sequencer.submit, args=(lab.generation(),))
+        for sequencer in (first, second)
+    ]
+    threads[0].start()
+    assert publishing.wait(30)
+    threads[1].start()
+    threads[1].join(0.3)
+    overtaken = lab.size() > 2
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert not overtaken
+    assert checkpoints.verify(lab.home.checkpoint.read_bytes(), lab.vkey).size == lab.size() == 3
 
 
 def test_threads_of_one_process_hold_the_lock_one_at_a_time(tmp_path: Path) -> None:

@@ -103,13 +103,18 @@ def test_a_batch_with_a_destroyed_key_adds_nothing(keyring: Keyring) -> None:
 
 
 def test_no_file_holds_a_destroyed_key(keyring: Keyring, tmp_path: Path, keys: Path) -> None:
-    others = {f"{n:064d}": os.urandom(KEY_BYTES) for n in range(500)}
-    keyring.put_many({ONE: KEY} | others)
-    wrapped = aes_key_wrap((keys / "sealing.key").read_bytes(), KEY)
-    assert wrapped in everything_under(tmp_path)
-    keyring.destroy(ONE)
-    assert wrapped not in everything_under(tmp_path)
-    assert KEY not in everything_under(tmp_path)
+    all_keys = {f"{n:064d}": os.urandom(KEY_BYTES) for n in range(500)}
+    keyring.put_many(all_keys)
+    doomed = list(all_keys)[::7]
+    sealing_key = (keys / "sealing.key").read_bytes()
+    wrapped = {key_id: aes_key_wrap(sealing_key, key) for key_id, key in all_keys.items()}
+    before = everything_under(tmp_path)
+    assert all(wrapped[key_id] in before for key_id in all_keys)
+    for key_id in doomed:
+        keyring.destroy(key_id)
+    after = everything_under(tmp_path)
+    assert not [key_id for key_id in doomed if wrapped[key_id] in after]
+    assert all(keyring.get(k) == key for k, key in all_keys.items() if k not in doomed)
 
 
 def test_a_plain_key_never_reaches_a_file(keyring: Keyring, tmp_path: Path) -> None:
