@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,36 +84,54 @@ class ModuleWatch:
 
     def state(self, walked: Walk) -> ModuleState:
         """Return the present state; `walked` is a fresh `walk` of the root."""
-        traces = _Traces(self.root, walked)
-        if self._state is None or self._traces is None or traces != self._traces:
+        if self._state is None or self._traces is None or not self._traces.hold(self.root, walked):
             self._state = state_of(self.root, walked)
-            self._traces = traces
+            self._traces = _Traces(self.root, walked)
         return self._state
 
 
 class _Traces:
-    """What a change cannot leave alone; compared by value."""
-
-    __slots__ = ("attributes", "marks", "modules", "sums", "tensors")
+    """What a change cannot leave alone, as it was when a module was digested."""
 
     def __init__(self, root: Module, walked: Walk) -> None:
-        self.modules = [id(module) for _, module in walked]
-        self.attributes = [dict(vars(module)) for _, module in walked]
-        self.attributes.append(dict(vars(getattr(root, "config", None) or object)))
-        tensors = [tensor for _, module in walked for _, tensor in _own_tensors(module)]
-        self.tensors = [id(tensor) for tensor in tensors]
-        self.marks = [_mark(tensor) for tensor in tensors]
-        self.sums = _bit_sums(tensors)
+        self._modules = [module for _, module in walked]
+        self._attributes = [dict(own) for own in _attributes(root, walked)]
+        self._tensors = _tensors(walked)
+        self._marks = [_mark(tensor) for tensor in self._tensors]
+        self._views = _integer_views(self._tensors)
+        self._sums = _bit_sums(self._views)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Traces):
-            return NotImplemented
-        try:
-            return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
-        except (RuntimeError, ValueError):  # an attribute became an array: not the same
-            return False
+    def hold(self, root: Module, walked: Walk) -> bool:
+        """Tell whether all is still as it was; the cheapest traces first."""
+        tensors = _tensors(walked)
+        return (
+            _same_objects(self._modules, [module for _, module in walked])
+            and _same_objects(self._tensors, tensors)
+            and _equal(self._attributes, _attributes(root, walked))
+            and self._marks == [_mark(tensor) for tensor in tensors]
+            and self._sums == _bit_sums(self._views)  # unmoved, so the views still see them
+        )
 
-    __hash__ = None  # type: ignore[assignment]
+
+def _attributes(root: Module, walked: Walk) -> list[dict[str, Any]]:
+    config = getattr(root, "config", None)
+    own = [vars(module) for _, module in walked]
+    return [*own, vars(config)] if hasattr(config, "__dict__") else own
+
+
+def _tensors(walked: Walk) -> list[torch.Tensor]:
+    return [tensor for _, module in walked for _, tensor in _own_tensors(module)]
+
+
+def _same_objects(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before, now))
+
+
+def _equal(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
+    try:
+        return before == now
+    except (RuntimeError, ValueError):  # an attribute became an array: not the same
+        return False
 
 
 def state_of(root: Module, walked: Walk) -> ModuleState:
@@ -305,15 +324,20 @@ def _mark(tensor: torch.Tensor) -> tuple[int, int]:
     return tensor.data_ptr() if tensor.device.type != "meta" else 0, version
 
 
-def _bit_sums(tensors: list[torch.Tensor]) -> list[int]:
-    """Sum each tensor's bits as integers, wrapping: one pass at memory speed."""
+def _integer_views(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Return tensors' bits as integers, by device; those without bits are left out."""
     by_device: dict[torch.device, list[torch.Tensor]] = {}
     for tensor in tensors:
         integer = _INTEGERS.get(tensor.element_size())
         if tensor.device.type != "meta" and integer is not None and not tensor.is_complex():
-            sums = by_device.setdefault(tensor.device, [])
-            sums.append(tensor.detach().view(integer).sum())
-    return [int(v) for sums in by_device.values() for v in torch.stack(sums).tolist()]
+            by_device.setdefault(tensor.device, []).append(tensor.detach().view(integer))
+    return list(by_device.values())
+
+
+def _bit_sums(views: Iterable[list[torch.Tensor]]) -> list[int]:
+    """Sum each tensor's bits, wrapping: one pass at memory speed."""
+    sums = [torch.stack([view.sum() for view in same_device]) for same_device in views]
+    return [int(value) for stacked in sums for value in stacked.tolist()]
 
 
 def _layout(tensor: torch.Tensor) -> set[str]:

@@ -151,10 +151,11 @@ def _is_content(argument: str) -> bool:
 
 def _options(pipe: Any) -> dict[str, Any]:
     """Return the pipeline's own switches, such as `requires_safety_checker`."""
+    components = pipe.components
     return {
         name: value
         for name, value in pipe.config.items()
         if not name.startswith("_")
-        and name not in pipe.components
+        and name not in components
         and (value is None or isinstance(value, (bool, int, float)))
     }
