@@ -31,7 +31,7 @@ def check_version(conn: Connection) -> None:
         raise HomeError(
             f"the database has schema {found}, and this program needs {HEAD_REVISION}",
             code="home.outdated",
-            hint="back the home up, then run `genops init` on it to bring it up to date",
+            hint="back the home up, then `open_engine(settings, create=True)` brings it up to date",
         )
 
 
