@@ -43,7 +43,7 @@ def check_guards(conn: Connection) -> None:
         raise IntegrityError(
             f"the database no longer guards its log: trigger {', '.join(missing)} is gone",
             code="log.unguarded",
-            hint="find out who changed it; `open_engine(settings, create=True)` restores the triggers",
+            hint="find out who did it; `open_engine(settings, create=True)` restores the triggers",
         )
 
 
