@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import inputs
 from bench.harness import Bar, Row, Size, Subject, median_ms, timed
 from registry import create_registry
+from registry.similarity.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from registry.core.generation import Generation
@@ -23,12 +24,15 @@ def measure(place: Path, size: Size) -> Subject:
     default: list[float] = []
     tuned: list[float] = []
     batch: list[float] = []
+    seen: list[float] = []
     plain, fast = Peers(place / "default", tuned=False), Peers(place / "tuned", tuned=True)
     with create_registry(place / "home", name="bench") as registry:
         for number, generation in enumerate(generations):
             file, copy = plain.prepare(number, generation), fast.prepare(number, generation)
             with timed(ours):
                 registry.record(generation)
+            with timed(seen):
+                fingerprint(generation.outputs[0].data, registry.settings.limits)
             with timed(default):
                 plain.log_run(generation, file)
                 plain.add(file)
@@ -37,12 +41,13 @@ def measure(place: Path, size: Size) -> Subject:
     with timed(batch):
         fast.add(fast.pictures)
     shared = batch[0] / len(generations)
-    values = [median_ms(ours[1:]), median_ms(default[1:]), median_ms(tuned[1:]) + shared * 1000]
-    return _subject(size, values, len(generations[0].outputs[0].data))
+    medians = [median_ms(taken[1:]) for taken in (ours, seen, default, tuned)]
+    medians[-1] += shared * 1000
+    return _subject(size, medians, len(generations[0].outputs[0].data))
 
 
 def _subject(size: Size, values: list[float], file_bytes: int) -> Subject:
-    mine, default, tuned = values
+    mine, seen, default, tuned = values
     side = size.picture_side
     ratio = default / mine
     return Subject(
@@ -56,6 +61,9 @@ def _subject(size: Size, values: list[float], file_bytes: int) -> Subject:
                 mine,
                 "ms",
                 "fingerprint, vault (synced), statement, seal, sign, log, lineage, outbox; synced",
+            ),
+            Row(
+                "of it, the fingerprint", seen, "ms", "decode the PNG again and hash what it shows"
             ),
             Row(
                 "MLflow + DVC, defaults",
