@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Engine
+
 from registry.catalog.projector import project
+from registry.core.notes import VerifierKey
 from registry.log.reader import LogReader
-from registry.log.sequencer import Sequencer
 from registry.resources import schema_set
 from registry.sdk import Registry
 from registry.settings import Settings, default_home, is_url, load_settings
@@ -22,6 +24,7 @@ from registry.workflows.services import Services, clock_ms
 
 if TYPE_CHECKING:
     from registry.client import RemoteRegistry
+    from registry.log.sequencer import Sequencer
 
 
 def open_registry(
@@ -77,27 +80,33 @@ def assemble(settings: Settings, *, create: bool = False) -> Services:
     engine = open_engine(settings, create=create)
     keyring = Keyring.open(home.keyring, home.keys, create=create)
     vkey = setup.vkey_of(settings)
-    schemas = schema_set()
-    reader = LogReader(engine, settings.origin, vkey)
-    sequencer = Sequencer(
+    return Services(
+        settings=settings,
+        engine=engine,
+        vault=Vault(home.vault, max_bytes=settings.limits.blob_bytes),
+        blobs=BlobIndex(engine),
+        keyring=keyring,
+        reader=LogReader(engine, settings.origin, vkey),
+        open_sequencer=lambda: _sequencer(settings, engine, keyring, vkey),
+    )
+
+
+def _sequencer(
+    settings: Settings, engine: Engine, keyring: Keyring, vkey: VerifierKey
+) -> Sequencer:
+    """Open the door to the log; readers never need it, so its parts load here."""
+    from registry.log.sequencer import Sequencer
+
+    home = settings.home
+    return Sequencer(
         engine=engine,
         keyring=keyring,
         log_signer=lambda: open_signer(home.keys / setup.LOG_KEY, settings.passphrase),
         vkey=vkey,
         lock_path=home.lock,
         checkpoint_path=home.checkpoint,
-        schemas=schemas,
+        schemas=schema_set(),
         projector=project,
         clock=clock_ms,
         limits=settings.limits,
-    )
-    return Services(
-        settings=settings,
-        engine=engine,
-        vault=Vault(home.vault),
-        blobs=BlobIndex(engine),
-        keyring=keyring,
-        reader=reader,
-        sequencer=sequencer,
-        schemas=schemas,
     )

@@ -2,6 +2,6 @@
 
 import sys
 
-from registry.cli.main import run
+from registry.cli.main import main
 
-sys.exit(run())
+sys.exit(main())

@@ -5,6 +5,7 @@ Imports typer and the error classes only; a verb's module is loaded when the ver
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Annotated
 import typer
 
 from registry.cli.frame import Section, VerbGroup
+
+_OBJECTS_TO_START = 500_000
 
 SECTIONS = (
     Section(
@@ -116,6 +119,19 @@ def command() -> typer.core.TyperGroup:
     assert isinstance(root, VerbGroup)  # noqa: S101  # given as `cls` above
     root.sections = SECTIONS
     return root
+
+
+def main() -> int:
+    """Run the command line as a process of its own, tuned for verbs that end at once.
+
+    Starting makes some 300,000 objects that live until the end: the collector would walk them
+    over and over, and once more on the way out. That was a quarter of the time of `genops show`.
+    """
+    gc.set_threshold(_OBJECTS_TO_START)
+    try:
+        return run()
+    finally:
+        gc.freeze()
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from registry.core.digests import parse_modelset
 from registry.core.generation import ModelFile
 from registry.errors import MaterialError
-from registry.workflows.refs import file_sha256
+from registry.workflows.refs import path_digest
 from registry.workflows.services import Services
 
 
@@ -69,25 +69,33 @@ def _stored(services: Services, name: str, sha256: str) -> Path:
 
 
 def _referenced(dep: Mapping[str, Any]) -> Path:
-    """Return the local file or folder that a `file:` URI names, checked against the digest."""
-    uri = dep.get("uri", "")
-    parts = urlsplit(uri) if isinstance(uri, str) else None
-    if parts is None or parts.scheme != "file":
+    """Return the local file or folder that a record names, checked against its digest."""
+    path = _local_path(dep)
+    if path is None:
         raise MaterialError(
-            f"material {dep['name']} is only referenced ({uri}), not kept in the vault",
+            f"material {dep['name']} is only referenced, not kept in the vault",
             code="material.referenced",
             hint="record models as vaulted to reproduce without their source",
         )
-    path = Path(unquote(parts.path))
     if not path.exists():
         raise MaterialError(
             f"material {dep['name']} is not at {path} any more", code="material.missing"
         )
-    if path.is_file() and file_sha256(path) != dep["digest"]["sha256"]:
+    if path_digest(path) != dep["digest"]["sha256"]:
         raise MaterialError(
             f"material {dep['name']} at {path} was altered", code="material.altered"
         )
     return path
+
+
+def _local_path(dep: Mapping[str, Any]) -> Path | None:
+    """Return where a referenced material lay: its (unsealed) path, or a plain `file:` URI."""
+    noted = dep.get("annotations", {}).get("path")
+    if isinstance(noted, str):
+        return Path(noted)
+    uri = dep.get("uri", "")
+    parts = urlsplit(uri) if isinstance(uri, str) else None
+    return Path(unquote(parts.path)) if parts is not None and parts.scheme == "file" else None
 
 
 def _suffix(dep: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from registry.settings import child_environ
 from registry.similarity.compare import PixelDistance, pixel_distance
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.inspect import statement_of
+from registry.workflows.inspect import ARGUMENTS, statement_of
 from registry.workflows.materialize import materialize
 from registry.workflows.replaying import RESULT
 from registry.workflows.services import Services
@@ -37,6 +37,8 @@ NUMERIC_LEVELS = 2
 """Largest change of a channel, of 255, that a different environment explains."""
 NUMERIC_FRACTION = 0.001
 """Largest fraction of pixels that a different environment changes."""
+_OURS = "GENOPS_"
+"""Passphrase, token and home are no business of a replay."""
 _VARIABLES = ("ATEN_", "CUBLAS_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TOKENIZERS_")
 
 
@@ -203,11 +205,11 @@ def _run(services: Services, job: Mapping[str, Any], workdir: Path) -> Mapping[s
 
 
 def _environ(statement: Mapping[str, Any]) -> dict[str, str]:
-    """Return this process's environment with the recorded numeric variables, and no others."""
+    """Return this process's environment with the recorded numeric variables, without secrets."""
     internal = statement["predicate"]["buildDefinition"]["internalParameters"]
     recorded = internal.get("environment", {}).get("variables", {})
     chosen = {k: str(v) for k, v in recorded.items() if k.startswith(_VARIABLES) and v is not None}
-    return child_environ(without=_VARIABLES, extra=chosen)
+    return child_environ(without=(*_VARIABLES, _OURS), extra=chosen)
 
 
 def _changed(
@@ -215,8 +217,9 @@ def _changed(
 ) -> Iterator[Difference]:
     """Yield the parameters that an override really changes."""
     external = document["predicate"]["buildDefinition"]["externalParameters"]
+    asked = external.get(ARGUMENTS, external)
     for name, value in overrides.items():
-        recorded = row["seed"] if name == "seed" else external.get(name)
+        recorded = row["seed"] if name == "seed" else asked.get(name, external.get(name))
         if str(recorded) != str(value):
             yield Difference(name, recorded, value)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -17,13 +18,16 @@ from registry.core.ids import uuid7
 from registry.core.predicates import Head
 from registry.core.schemas import SchemaSet
 from registry.log.reader import LogReader
-from registry.log.sequencer import Sequencer
+from registry.resources import schema_set
 from registry.settings import Settings
 from registry.signing.keys import Signer, open_signer, read_secret
 from registry.signing.sealing import Keyring
 from registry.store.transaction import refuse_read_only
 from registry.vault.blobs import BlobIndex
 from registry.vault.store import Vault
+
+if TYPE_CHECKING:
+    from registry.log.sequencer import Sequencer
 
 ROLES = ("generator", "policy", "reviewer", "admin")
 """Roles that a home has a signing key of its own for; the log's key is apart."""
@@ -45,11 +49,25 @@ class Services:
     blobs: BlobIndex
     keyring: Keyring
     reader: LogReader
-    sequencer: Sequencer
-    schemas: SchemaSet
+    open_sequencer: Callable[[], Sequencer]
     now: Callable[[], int] = clock_ms
     entropy: Callable[[int], bytes] = secrets.token_bytes
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    _sequencer: list[Sequencer] = field(default_factory=list)
     _signers: dict[str, Signer] = field(default_factory=dict)
+
+    @property
+    def sequencer(self) -> Sequencer:
+        """The door to the log, opened when something is first written."""
+        with self._opening:
+            if not self._sequencer:
+                self._sequencer.append(self.open_sequencer())
+        return self._sequencer[0]
+
+    @property
+    def schemas(self) -> SchemaSet:
+        """The schemas of every record, read when they are first needed."""
+        return schema_set()
 
     def signer(self, role: str) -> Signer:
         """Return the home's signer for a role; raises KeyFileError when it cannot be opened."""
