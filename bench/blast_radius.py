@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, text
 from bench.harness import Bar, Row, Size, Subject, median_ms, timed
 from registry import create_registry
 from registry.catalog.graph import CLOSURE, EDGES, NODES, RECORDS
-from registry.catalog.lineage import count_by
+from registry.catalog.lineage import count_descendants
 from registry.catalog.queries import OUTPUTS
 from registry.store.transaction import read, write
 
@@ -44,7 +44,7 @@ def measure(place: Path, size: Size) -> Subject:
         target = f"sha256:{_digest(LORA).hex()}"
         for _ in range(ROUNDS):
             with timed(counts), read(engine) as conn:
-                found = sum(count_by(conn, _digest(LORA), "project").values())
+                found = sum(count_descendants(conn, _digest(LORA)).values())
             with timed(pages):
                 registry.impact(target, limit=PAGE)
             with timed(walks), read(engine) as conn:

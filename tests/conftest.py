@@ -19,11 +19,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 for name in ("GENOPS_HOME", "GENOPS_PASSPHRASE", "GENOPS_API_TOKEN", "GENOPS_ACTOR"):
     os.environ.pop(name, None)
 
-from registry.similarity.fingerprints import pixels_digest
-
 from registry.core.generation import Generation, Material, Output, Sealed
 from registry.factory import create_registry
 from registry.sdk import Registry
+from registry.similarity.fingerprints import pixels_digest
 
 BUILD_TYPE = "https://w3id.org/genops/build/callable/v1"
 START_MS = 1_790_000_000_000

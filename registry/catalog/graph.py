@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, literal, select
+from sqlalchemy import Connection, func, insert, literal, select
 
+from registry.store.bulk import insert_rows
 from registry.store.catalog_tables import ClosureRow, EdgeRow, NodeRow, RecordRow
 from registry.store.types import table_of
 
@@ -76,10 +77,10 @@ class GraphWriter:
 
     def flush(self) -> None:
         """Write what is buffered."""
-        _insert(self._conn, NODES, self._nodes)
+        insert_rows(self._conn, NODES, self._nodes)
         edges = [{"child": c, "parent": p, "name": n} for (c, p), n in self._edges.items()]
-        _insert(self._conn, EDGES, edges)
-        _insert(self._conn, CLOSURE, self._closure)
+        insert_rows(self._conn, EDGES, edges)
+        insert_rows(self._conn, CLOSURE, self._closure)
         self._nodes, self._edges, self._closure = [], {}, []
 
     def _load(self, digests: set[bytes]) -> None:
@@ -179,9 +180,4 @@ class GraphWriter:
         )
         if self._conn.execute(present).first() is None:
             row = {"ancestor": ancestor, "descendant": material}
-            self._conn.execute(insert(CLOSURE), [row])
-
-
-def _insert(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        conn.execute(insert(table), rows)
+            insert_rows(self._conn, CLOSURE, [row])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, RowMapping, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, select
 
 from registry.catalog.graph import CLOSURE, EDGES, NODES, RECORDS, chunked
 from registry.catalog.queries import OUTPUTS
@@ -75,29 +75,41 @@ class _Walk:
         return found
 
 
-def descendants(sha256: bytes) -> Select[tuple[int]]:
-    """Select the nodes that derive from a digest, each once, without the digest's own."""
-    seeds = select(NODES.c.id).where(NODES.c.sha256 == sha256)
-    return (
-        select(CLOSURE.c.descendant)
-        .distinct()
-        .join(OUTPUTS, OUTPUTS.c.node_id == CLOSURE.c.descendant)
-        .where(CLOSURE.c.ancestor.in_(seeds), OUTPUTS.c.sha256 != sha256)
-    )
+def newest_descendants(
+    conn: Connection, sha256: bytes, *, limit: int, offset: int
+) -> Sequence[int]:
+    """Return a page of the outputs that derive from a digest, newest first, as node ids.
 
-
-def count_by(conn: Connection, sha256: bytes, column: str) -> dict[str, int]:
-    """Count the outputs that derive from a digest, grouped by `project` or `campaign`."""
-    key = RECORDS.c[column]
+    Ids are handed out in log order, so that the closure's own index gives the order.
+    """
     query = (
-        select(key, func.count())
-        .select_from(OUTPUTS)
-        .join(RECORDS, RECORDS.c.idx == OUTPUTS.c.record_idx)
-        .where(OUTPUTS.c.node_id.in_(descendants(sha256)))
-        .group_by(key)
-        .order_by(key)
+        select(CLOSURE.c.descendant)
+        .join(OUTPUTS, OUTPUTS.c.node_id == CLOSURE.c.descendant)
+        .where(_below(conn, sha256), OUTPUTS.c.sha256 != sha256)
+        .order_by(CLOSURE.c.descendant.desc())
     )
-    return {name or "": count for name, count in conn.execute(query)}
+    return list(conn.scalars(query.distinct().limit(limit).offset(offset)))
+
+
+def count_descendants(conn: Connection, sha256: bytes) -> dict[tuple[str, str], int]:
+    """Count the outputs that derive from a digest, by (project, campaign)."""
+    below = select(CLOSURE.c.descendant).distinct().where(_below(conn, sha256)).subquery("below")
+    query = (
+        select(RECORDS.c.project, RECORDS.c.campaign, func.count())
+        .select_from(below)
+        .join(NODES, NODES.c.id == below.c.descendant)
+        .join(RECORDS, RECORDS.c.idx == NODES.c.record_idx)
+        .where(NODES.c.sha256 != sha256)
+        .group_by(RECORDS.c.project, RECORDS.c.campaign)
+        .order_by(RECORDS.c.project, RECORDS.c.campaign)
+    )
+    return {(project, campaign or ""): count for project, campaign, count in conn.execute(query)}
+
+
+def _below(conn: Connection, sha256: bytes) -> ColumnElement[bool]:
+    """Return the condition on the closure for what derives from a digest's nodes."""
+    seeds = list(conn.scalars(select(NODES.c.id).where(NODES.c.sha256 == sha256)))
+    return CLOSURE.c.ancestor == seeds[0] if len(seeds) == 1 else CLOSURE.c.ancestor.in_(seeds)
 
 
 def name_of(conn: Connection, sha256: bytes) -> str:

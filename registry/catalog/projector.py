@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, update
 
 from registry.catalog.graph import GraphWriter
 from registry.core.statements import (
@@ -19,6 +19,7 @@ from registry.core.statements import (
     invocation_id,
     predicate_uri,
 )
+from registry.store.bulk import insert_rows
 from registry.store.catalog_tables import (
     DecisionRow,
     ErasureRow,
@@ -71,19 +72,14 @@ class Logged(Protocol):
 
 def project(conn: Connection, batch: Sequence[Logged]) -> None:
     """Write the projection rows of a batch of records, in log order."""
-    _bulk(conn, RecordRow, [_record_row(item) for item in batch])
-    _bulk(conn, SubjectRow, [row for item in batch for row in _subject_rows(item)])
+    insert_rows(conn, table_of(RecordRow), [_record_row(item) for item in batch])
+    insert_rows(conn, table_of(SubjectRow), [row for item in batch for row in _subject_rows(item)])
     assets = [item for item in batch if item.statement.predicate_type in ASSET_KINDS]
     _project_assets(conn, assets)
     for predicate_type, project_one in _OTHERS.items():
         chosen = [item for item in batch if item.statement.predicate_type == predicate_type]
         if chosen:
             project_one(conn, chosen)
-
-
-def _bulk(conn: Connection, table: Any, rows: Sequence[Row]) -> None:
-    if rows:
-        conn.execute(insert(table_of(table)), rows)
 
 
 def _record_row(item: Logged) -> Row:
@@ -136,7 +132,7 @@ def _project_assets(conn: Connection, batch: Sequence[Logged]) -> None:
             )
             rows.append(_output_row(item, node, position))
     graph.flush()
-    _bulk(conn, OutputRow, rows)
+    insert_rows(conn, table_of(OutputRow), rows)
 
 
 def _digests(statement: Statement) -> Iterable[bytes]:
@@ -211,7 +207,7 @@ def _project_taints(conn: Connection, batch: Sequence[Logged]) -> None:
                     "severity": predicate["severity"],
                     "cleared_by": None,
                 }
-                _bulk(conn, TaintRow, [row])
+                insert_rows(conn, table_of(TaintRow), [row])
             else:
                 table = table_of(TaintRow)
                 standing = (table.c.sha256 == sha256) & table.c.cleared_by.is_(None)
@@ -228,7 +224,7 @@ def _project_decisions(conn: Connection, batch: Sequence[Logged]) -> None:
         }
         for item in batch
     ]
-    _bulk(conn, DecisionRow, rows)
+    insert_rows(conn, table_of(DecisionRow), rows)
 
 
 def _project_reproductions(conn: Connection, batch: Sequence[Logged]) -> None:
@@ -240,7 +236,7 @@ def _project_reproductions(conn: Connection, batch: Sequence[Logged]) -> None:
         }
         for item in batch
     ]
-    _bulk(conn, ReproductionRow, rows)
+    insert_rows(conn, table_of(ReproductionRow), rows)
 
 
 def _project_models(conn: Connection, batch: Sequence[Logged]) -> None:
@@ -255,7 +251,7 @@ def _project_models(conn: Connection, batch: Sequence[Logged]) -> None:
         }
         for item in batch
     ]
-    _bulk(conn, ModelRow, rows)
+    insert_rows(conn, table_of(ModelRow), rows)
 
 
 def _project_erasures(conn: Connection, batch: Sequence[Logged]) -> None:
@@ -266,7 +262,7 @@ def _project_erasures(conn: Connection, batch: Sequence[Logged]) -> None:
         }
         for item in batch
     ]
-    _bulk(conn, ErasureRow, rows)
+    insert_rows(conn, table_of(ErasureRow), rows)
 
 
 def _record_hash(record: str) -> bytes:

@@ -107,13 +107,10 @@ def list_outputs(
     return conn.execute(query.limit(limit).offset(offset)).mappings().all()
 
 
-def list_nodes(
-    conn: Connection, nodes: Select[tuple[int]], *, limit: int, offset: int
-) -> Sequence[RowMapping]:
-    """Return a page of the outputs among the selected nodes, newest first."""
-    query = _outputs().where(OUTPUTS.c.node_id.in_(nodes))
-    query = query.order_by(OUTPUTS.c.record_idx.desc(), NODES.c.position)
-    return conn.execute(query.limit(limit).offset(offset)).mappings().all()
+def list_nodes(conn: Connection, nodes: Sequence[int]) -> Sequence[RowMapping]:
+    """Return the outputs of the given nodes, newest first."""
+    query = _outputs().where(OUTPUTS.c.node_id.in_(nodes)).order_by(OUTPUTS.c.node_id.desc())
+    return conn.execute(query).mappings().all()
 
 
 def nodes_of(conn: Connection, sha256: bytes) -> Sequence[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from sqlalchemy import RowMapping
 
 from registry.catalog import lineage as graph
@@ -52,18 +55,23 @@ def impact(services: Services, text: str, *, limit: int, offset: int) -> Impact:
     most = services.settings.limits.page_rows
     with read(services.engine) as conn:
         digest = refs.digest(conn, text)
-        by_project = graph.count_by(conn, digest, "project")
-        rows = queries.list_nodes(
-            conn, graph.descendants(digest), limit=min(limit, most), offset=offset
-        )
+        counts = graph.count_descendants(conn, digest)
+        page = graph.newest_descendants(conn, digest, limit=min(limit, most), offset=offset)
         return Impact(
             target=asset_id(digest.hex()),
             name=graph.name_of(conn, digest),
-            count=sum(by_project.values()),
-            by_project=by_project,
-            by_campaign=graph.count_by(conn, digest, "campaign"),
-            assets=tuple(summaries(services, conn, rows)),
+            count=sum(counts.values()),
+            by_project=_grouped((project, n) for (project, _), n in counts.items()),
+            by_campaign=_grouped((campaign, n) for (_, campaign), n in counts.items()),
+            assets=tuple(summaries(services, conn, queries.list_nodes(conn, page))),
         )
+
+
+def _grouped(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for name, count in counts:
+        totals[name] += count
+    return dict(sorted(totals.items()))
 
 
 def _node(row: RowMapping, depth: int, tainted: set[int]) -> LineageNode:
