@@ -31,10 +31,11 @@ from registry.policy.model import Bundle
 from registry.resources import policy_dir, schema_set
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.inspect import materials, signer_of, statement_of
+from registry.workflows.inspect import materials, signer_of
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
-from registry.workflows.verify import verify
+from registry.workflows.verify import examine
+from registry.workflows.view import RecordView
 
 _WORST: tuple[GateVerdict, ...] = ("pass", "fail", "error")
 
@@ -102,12 +103,13 @@ def _case(services: Services, text: str, bundle: Bundle) -> _Case:
         taints = queries.taints_of(conn, row["sha256"])
         ancestors = graph.ancestors_of(conn, row["sha256"])
         declared = queries.declared_models(conn, [a["sha256"] for a in ancestors])
-    checked = verify(services, record_id(row["leaf_hash"].hex()))
-    statement = statement_of(services, row["record_idx"])
+    view = RecordView(services, row["record_idx"])
+    checked = examine(services, row, view)
+    statement = view.statement
     facts = {
         "asset": _asset(row),
         "record": _record(row, statement),
-        "signer": signer_of(services, row["record_idx"]),
+        "signer": signer_of(services, view.envelope),
         "materials": [
             {
                 "name": m.name,
@@ -136,8 +138,7 @@ def _case(services: Services, text: str, bundle: Bundle) -> _Case:
         "lists": bundle.lists,
         "now": format_time(services.now()),
     }
-    payload = services.reader.envelope(row["record_idx"]).payload_sha256
-    return _Case(row, facts, payload)
+    return _Case(row, facts, view.envelope.payload_sha256)
 
 
 def _asset(row: RowMapping) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from registry.core.answers import (
 )
 from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import sealed_digest
+from registry.core.dsse import Envelope
 from registry.core.generation import Blob
 from registry.core.statements import Statement, predicate_name
 from registry.core.times import format_time
@@ -27,6 +28,7 @@ from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.services import Services
 from registry.workflows.texts import OpenStatement, open_statement
+from registry.workflows.view import RecordView
 
 ARGUMENTS = "arguments"
 """The external parameter in which adapters put the arguments of a call."""
@@ -63,7 +65,8 @@ def passport(services: Services, text: str) -> Passport:
         on = queries.records_on(conn, row["leaf_hash"])
         others = {r["idx"]: r for r in (*about, *on) if r["idx"] != row["record_idx"]}
         verdicts = queries.verdicts_of(conn, list(others))
-    statement = statement_of(services, row["record_idx"])
+    view = RecordView(services, row["record_idx"])
+    statement = view.statement
     opened = open_statement(services, row["record_idx"], statement)
     predicate = opened.document["predicate"]
     return Passport(
@@ -83,7 +86,7 @@ def passport(services: Services, text: str) -> Passport:
         seed=row["seed"],
         build_type=(predicate.get("buildDefinition") or {}).get("buildType"),
         actor=dict(predicate.get("genops_actor", {})),
-        signer=signer_of(services, row["record_idx"]),
+        signer=signer_of(services, view.envelope),
         reproducible=row["reproducible"],
         reasons=tuple((predicate.get("genops_reproducible") or {}).get("reasons", ())),
         text=opened.state,
@@ -99,7 +102,7 @@ def passport(services: Services, text: str) -> Passport:
 
 def statement_of(services: Services, index: int) -> Statement:
     """Return the parsed statement of a record, as it was signed."""
-    return Statement.parse(services.reader.envelope(index).payload)
+    return RecordView(services, index).statement
 
 
 def materials(services: Services, statement: Statement, position: int) -> tuple[MaterialView, ...]:
@@ -151,9 +154,9 @@ def _path(services: Services, row: RowMapping) -> str | None:
     return str(services.vault.path(blob))
 
 
-def signer_of(services: Services, index: int) -> dict[str, Any]:
+def signer_of(services: Services, envelope: Envelope) -> dict[str, Any]:
     """Return who signed a record: key id, its roles, and whether it is trusted now."""
-    keyid = services.reader.envelope(index).signatures[0].keyid
+    keyid = envelope.signatures[0].keyid
     key = services.reader.trust().keys.get(keyid)
     roles = sorted(key.roles) if key is not None else []
     return {"keyid": keyid, "roles": roles, "trusted": key is not None}
