@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING, Any
 from registry.core.generation import Output
 from registry.core.pixels import pixels_v1
 from registry.errors import InputError
+from registry.settings import Limits
+from registry.similarity.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL.Image import Image
 
+    from registry.core.fingerprint import FingerprintValue
+
 PNG = "image/png"
 NPY = "application/x-npy"
 PNG_LEVEL = 6
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """Modes that PNG keeps as they are."""
+PLAIN_MODES = frozenset({"L", "RGB"})
+"""Modes that come back from PNG as they went in, so that a fingerprint needs no decoding."""
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 """Modes of more than 8 bits a channel: `pixels-v1` is not defined for them."""
 
@@ -100,15 +106,28 @@ def decode_array(data: bytes) -> Any:
 
 
 def image_output(image: Image, **fields: Any) -> Output:
-    """Encode one picture as an `Output`; `fields` are those of `Output` beyond its content."""
+    """Encode one picture as an `Output`; `fields` are those of `Output` beyond its content.
+
+    Its fingerprint is made from the picture at hand, which saves decoding what was just encoded.
+    """
+    data = encode_png(image)
     return Output(
-        data=encode_png(image),
+        data=data,
         media_type=PNG,
         width=image.width,
         height=image.height,
         pixels=pixel_digest(image),
+        fingerprints=_fingerprints(data, image),
         **fields,
     )
+
+
+def _fingerprints(data: bytes, image: Image) -> tuple[FingerprintValue, ...] | None:
+    """Return the picture's fingerprints; None where only decoding the bytes gives the same."""
+    if image.mode not in PLAIN_MODES or image.getexif():
+        return None
+    made = fingerprint(data, Limits(), image=image)
+    return () if made is None else (made,)
 
 
 def as_pictures(batch: Any) -> Sequence[Any]:

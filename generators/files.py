@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.core.digests import modelset_digest
 from registry.core.generation import Material, ModelFile, Sealed
+from registry.core.modelsets import modelset_digest
 from registry.errors import MaterialError
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.core.fingerprint import FingerprintValue
+
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -66,7 +68,8 @@ class Output:
     `pixels` is the `pixels-v1` digest of a lossless picture, else None. `seed` is a decimal
     string. `prompt` and other per-output text in `extra` may be `Sealed`. `materials` are names of
     this generation's materials that this output depends on (all of them if None), so that taint
-    does not spread across a batch.
+    does not spread across a batch. `fingerprints` are those that were made while the picture was
+    still at hand; None lets the registry decode the bytes once more and make them.
     """
 
     data: bytes
@@ -77,6 +80,7 @@ class Output:
     height: int | None = None
     pixels: str | None = None
     materials: tuple[str, ...] | None = None
+    fingerprints: tuple[FingerprintValue, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from registry.core.digests import is_sha256, modelset_digest, sha256_hex
+from registry.core.digests import is_sha256, sha256_hex
 from registry.core.generation import Generation, Material, Output
+from registry.core.modelsets import modelset_digest
 from registry.core.predicates import SealedPayload, seal_statement
 from registry.core.statements import PREDICATE_GENERATION, Subject
 from registry.core.times import format_time

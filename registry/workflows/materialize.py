@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from registry.core.digests import parse_modelset
 from registry.core.generation import ModelFile
+from registry.core.modelsets import parse_modelset
 from registry.errors import MaterialError
 from registry.workflows.refs import path_digest
 from registry.workflows.services import Services

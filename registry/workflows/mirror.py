@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from registry.core.answers import MirrorReport
-from registry.core.digests import parse_modelset
 from registry.core.entries import LogEntry
 from registry.core.generation import Blob
+from registry.core.modelsets import parse_modelset
 from registry.core.statements import PREDICATE_GENERATION, Statement
 from registry.errors import InputError
 from registry.log.sequencer import OUTBOX_TARGETS

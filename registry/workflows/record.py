@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from registry.core.answers import Receipt
-from registry.core.digests import modelset_manifest
+from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Blob, Generation, Material, Output
+from registry.core.modelsets import modelset_manifest
 from registry.core.provenance import generation_payload, output_subject
 from registry.errors import InputError, MaterialError
 from registry.similarity.decode import MEDIA_TYPES
@@ -61,13 +62,20 @@ def record(
 
 
 def fingerprints_of(services: Services, outputs: Iterable[Output]) -> list[FingerprintValue]:
-    """Return the fingerprints of the pictures among the outputs.
+    """Return the fingerprints of the pictures among the outputs, given or made here.
 
     Flat pictures have none, and neither have formats that are not decoded, such as SVG.
     """
-    pictures = (output for output in outputs if output.media_type in MEDIA_TYPES.values())
-    found = (fingerprint(output.data, services.settings.limits) for output in pictures)
-    return [value for value in found if value is not None]
+    return [value for output in outputs for value in _fingerprints(services, output)]
+
+
+def _fingerprints(services: Services, output: Output) -> tuple[FingerprintValue, ...]:
+    if output.fingerprints is not None:
+        return output.fingerprints
+    if output.media_type not in MEDIA_TYPES.values():
+        return ()
+    made = fingerprint(output.data, services.settings.limits)
+    return () if made is None else (made,)
 
 
 def _check(services: Services, generation: Generation) -> None:
@@ -81,6 +89,9 @@ def _check(services: Services, generation: Generation) -> None:
     for output in generation.outputs:
         if not output.data:
             raise InputError("an output is empty", code="record.outputs")
+        digest = sha256_hex(output.data)
+        if any(value.sha256 != digest for value in output.fingerprints or ()):
+            raise InputError("a fingerprint is of other bytes", code="record.fingerprint")
         check_texts(services, output.extra)
     check_texts(services, generation.external)
     check_texts(services, generation.internal)

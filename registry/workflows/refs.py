@@ -8,8 +8,9 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping
 
 from registry.catalog import queries
-from registry.core.digests import Ref, is_sha256, modelset_digest, parse_ref
+from registry.core.digests import Ref, is_sha256, parse_ref
 from registry.core.generation import ModelFile
+from registry.core.modelsets import modelset_digest
 from registry.errors import InputError, NotFoundError
 
 _READ_BYTES = 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.core import digests, disclosures, predicates, provenance, statements
+from registry.core import digests, disclosures, modelsets, predicates, provenance, statements
 from registry.core.generation import Generation, Material, ModelFile, Output, Sealed
 from registry.core.predicates import DecisionRecord, Head, SealedPayload
 from registry.core.schemas import SchemaSet
@@ -24,7 +24,9 @@ FILES = (ModelFile("a.safetensors", 3, HEX),)
 PROMPT = "a house\x00 — дом 🏠"
 ACTOR = predicates.actor("u-1", "oidc", "Ada Lovelace")
 HEAD = Head(ID, "house", ACTOR)
-BASE = Material("model/base", "model", digests.modelset_digest(FILES), uri="pkg:x/y@1", files=FILES)
+BASE = Material(
+    "model/base", "model", modelsets.modelset_digest(FILES), uri="pkg:x/y@1", files=FILES
+)
 LORA = Material("lora/x", "lora", HEX, storage="vaulted", annotations={"file": Sealed("me.st")})
 INIT = Material("input/init", "image", HEX, media_type="image/png", output_of=REC)
 GENERATION = Generation(

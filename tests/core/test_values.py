@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.core import digests, ids, pixels, times
+from registry.core import digests, ids, modelsets, pixels, times
 from registry.core.digests import Ref
 from registry.core.generation import ModelFile
 from registry.errors import FormatError, InputError
@@ -52,16 +52,16 @@ def test_an_id_is_made_of_a_whole_digest_only() -> None:
 
 def test_modelset_does_not_depend_on_order_but_on_names_sizes_and_contents() -> None:
     a, b = ModelFile("a/x.bin", 1, HEX), ModelFile("b", 2, "0" * 64)
-    digest = digests.modelset_digest([a, b])
-    assert digest == digests.modelset_digest([b, a])
-    assert digest == hashlib.sha256(digests.modelset_manifest([a, b])).hexdigest()
+    digest = modelsets.modelset_digest([a, b])
+    assert digest == modelsets.modelset_digest([b, a])
+    assert digest == hashlib.sha256(modelsets.modelset_manifest([a, b])).hexdigest()
     changed = [
         ModelFile("a/y.bin", 1, HEX),
         ModelFile("a/x.bin", 3, HEX),
         ModelFile("a/x.bin", 1, "1" * 64),
     ]
-    assert len({digest, *(digests.modelset_digest([c, b]) for c in changed)}) == 4
-    assert digests.parse_modelset(digests.modelset_manifest([b, a])) == (a, b)
+    assert len({digest, *(modelsets.modelset_digest([c, b]) for c in changed)}) == 4
+    assert modelsets.parse_modelset(modelsets.modelset_manifest([b, a])) == (a, b)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_modelset_does_not_depend_on_order_but_on_names_sizes_and_contents() -> 
 )
 def test_modelset_refuses_paths_that_are_not_plain(path: str) -> None:
     with pytest.raises(InputError):
-        digests.modelset_manifest([ModelFile(path, 1, HEX)])
+        modelsets.modelset_manifest([ModelFile(path, 1, HEX)])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_modelset_refuses_paths_that_are_not_plain(path: str) -> None:
 )
 def test_modelset_refuses_impossible_sets(files: list[ModelFile]) -> None:
     with pytest.raises(InputError) as refused:
-        digests.modelset_digest(files)
+        modelsets.modelset_digest(files)
     assert refused.value.code == "modelset.invalid"
 
 
@@ -101,9 +101,9 @@ def test_modelset_refuses_impossible_sets(files: list[ModelFile]) -> None:
     ],
 )
 def test_a_manifest_has_one_form(change: object) -> None:
-    manifest = digests.modelset_manifest([ModelFile("a", 1, HEX)])
+    manifest = modelsets.modelset_manifest([ModelFile("a", 1, HEX)])
     with pytest.raises(FormatError):
-        digests.parse_modelset(change(manifest))  # type: ignore[operator]
+        modelsets.parse_modelset(change(manifest))  # type: ignore[operator]
 
 
 @given(st.integers(0, times.MAX_TIME_MS))

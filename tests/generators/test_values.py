@@ -23,6 +23,7 @@ from generators.encode import (
     decode_image,
     encode_array,
     encode_png,
+    image_output,
     pixel_digest,
     png_encoding,
 )
@@ -337,3 +338,17 @@ def test_importing_the_adapters_imports_nothing_heavy() -> None:
         "print([name for name in heavy if name in sys.modules])"
     )
     assert run(code).strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
+def test_a_fingerprint_from_the_picture_at_hand_is_that_of_its_bytes(mode: str) -> None:
+    from registry.settings import Limits
+    from registry.similarity.fingerprints import fingerprint
+
+    rng = np.random.default_rng(5)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    picture = coarse.resize((90, 70), Image.Resampling.BICUBIC).convert(mode)
+    output = image_output(picture)
+    of_bytes = fingerprint(output.data, Limits())
+    assert of_bytes is not None
+    assert output.fingerprints == ((of_bytes,) if mode in {"RGB", "L"} else None)

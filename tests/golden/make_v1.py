@@ -18,7 +18,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from registry.core import checkpoints, digests, merkle, pixels, predicates, provenance, tiles
+from registry.core import (
+    checkpoints,
+    digests,
+    merkle,
+    modelsets,
+    pixels,
+    predicates,
+    provenance,
+    tiles,
+)
 from registry.core.checkpoints import Checkpoint
 from registry.core.disclosures import Disclosure
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, keyid, pae, spki_to_pem
@@ -134,7 +143,7 @@ def generation() -> Generation:
             Material(
                 "model/base",
                 "model",
-                digests.modelset_digest(FILES),
+                modelsets.modelset_digest(FILES),
                 uri="pkg:huggingface/example/base@1",
                 files=FILES,
             ),
@@ -341,7 +350,7 @@ def files() -> dict[str, bytes]:
         "records": [entry.record_id for entry in book.entries],
         "roots": [merkle.subtree_root(book.leaves[:n]).hex() for n in range(size + 1)],
         "consistency_3": [h.hex() for h in merkle.consistency_proof(3, size, book.node)],
-        "modelset-v1": digests.modelset_digest(FILES),
+        "modelset-v1": modelsets.modelset_digest(FILES),
         "pixels-v1": pixels.pixels_v1(2, 2, RGBA),
         "rgba": RGBA.hex(),
         "prompt": PROMPT,
@@ -354,7 +363,7 @@ def files() -> dict[str, bytes]:
         "checkpoint-3": book.checkpoint(3),
         "checkpoint-10": book.checkpoint(size),
         "record-1.tlog-proof": record.proof.to_bytes(),
-        "modelset.json": digests.modelset_manifest(FILES),
+        "modelset.json": modelsets.modelset_manifest(FILES),
         "evidence-open.json": build_evidence(record, trust, book.disclosures[1]),
         "evidence-sealed.json": build_evidence(record, trust),
     }

@@ -19,6 +19,7 @@ from registry.core import (
     evidence,
     jsonio,
     merkle,
+    modelsets,
     notes,
     pixels,
     statements,
@@ -162,6 +163,6 @@ def test_evidence_verifies_offline(name: str, withheld: int) -> None:
 
 
 def test_digests_are_those_of_then() -> None:
-    files = digests.parse_modelset(read("modelset.json"))
-    assert digests.modelset_digest(files) == EXPECTED["modelset-v1"]
+    files = modelsets.parse_modelset(read("modelset.json"))
+    assert modelsets.modelset_digest(files) == EXPECTED["modelset-v1"]
     assert pixels.pixels_v1(2, 2, bytes.fromhex(EXPECTED["rgba"])) == EXPECTED["pixels-v1"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from registry.core.digests import modelset_digest
 from registry.core.generation import Generation, Material, Sealed
+from registry.core.modelsets import modelset_digest
 from registry.errors import IntegrityError, MaterialError
 from registry.sdk import Registry
 from registry.workflows.inspect import statement_of

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from registry.core.digests import modelset_digest
+from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Generation, Material, ModelFile, Output
+from registry.core.modelsets import modelset_digest
 from registry.errors import ConflictError, InputError, MaterialError
 from registry.sdk import Registry
 
@@ -186,3 +188,12 @@ def test_the_actor_is_a_pseudonym_and_the_name_is_sealed(
     assert one["pseudonym"] == two["pseudonym"]
     assert one["name"] == "Ada Lovelace"
     assert b"Lovelace" not in registry.log.envelope(first.index).payload
+
+
+def test_a_fingerprint_of_other_bytes_is_refused(registry: Registry, generation: Make) -> None:
+    other = FingerprintValue("a" * 64, "phash", b"12345678", 100)
+    output = replace(generation(1).outputs[0], fingerprints=(other,))
+    with pytest.raises(InputError) as caught:
+        registry.record(generation(1, outputs=(output,)))
+    assert caught.value.code == "record.fingerprint"
+    assert registry.log.head().size == 1
