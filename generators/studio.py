@@ -6,6 +6,8 @@ nothing of an earlier one (a LoRA left on, a swapped scheduler) can leak into th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,6 @@ from generators.demo_model import BASE, STYLES, lora_file
 from registry.errors import InputError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from registry.core.answers import Receipt
     from registry.sdk import Registry
 
@@ -97,17 +97,34 @@ def _load(request: Request, *, from_image: bool) -> Any:
             code="model.unusable",
             hint="it must hold a model_index.json, as `save_pretrained` writes it",
         )
-    pipe = DiffusionPipeline.from_pretrained(
-        folder,
-        dtype=torch.float32,  # a folder saved in half precision would mix the two
-        local_files_only=True,
-    )
+    with _readable("model", folder):
+        pipe = DiffusionPipeline.from_pretrained(
+            folder,
+            dtype=torch.float32,  # a folder saved in half precision would mix the two
+            local_files_only=True,
+        )
     if from_image:
         from diffusers import AutoPipelineForImage2Image
 
         pipe = AutoPipelineForImage2Image.from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@contextmanager
+def _readable(what: str, path: Path) -> Iterator[None]:
+    """Turn what a loader says of a file into our words; the libraries raise almost anything."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise InputError(
+            f"{what} {path} cannot be loaded: {reason[0]}",
+            code="model.unusable",
+            hint="a file is missing, truncated or renamed, or made for another model",
+        ) from error
 
 
 def _hush() -> None:
@@ -131,7 +148,8 @@ def _load_loras(pipe: Any, request: Request) -> None:
                 hint=f"give a safetensors file, or one of {', '.join(STYLES)}",
             )
         name = source if source in STYLES else f"lora{number}"
-        pipe.load_lora_weights(path, adapter_name=name)
+        with _readable("LoRA", path):
+            pipe.load_lora_weights(path, adapter_name=name)
         names.append(name)
     if names:
         pipe.set_adapters(names, list(request.loras.values()))
