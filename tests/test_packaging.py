@@ -126,7 +126,7 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel: Path) -> None:
 def test_the_wheel_registers_its_command_and_its_generators(site: Path) -> None:
     (found,) = importlib.metadata.distributions(path=[str(site)])
     points = {(point.group, point.name): point.value for point in found.entry_points}
-    assert points["console_scripts", "genops"] == "registry.cli.main:run"
+    assert points["console_scripts", "genops"] == "registry.cli.main:main"
     assert {group for group, _ in points} >= {"genops.generators", "genops.commands"}
     assert found.version == __version__
 
