@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from generators.demo.stage import Stage
 from generators.demo.tamper import flip
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -27,6 +30,8 @@ def test_every_claim_of_the_demo_holds_and_it_starts_afresh(tmp_path: Path) -> N
     )
     assert done.stdout, done.stderr
     document = json.loads(done.stdout)
+    schema = json.loads((ROOT / "schemas" / "cli" / "demo.v1.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(document)
     assert [claim["text"] for claim in document["claims"] if not claim["holds"]] == []
     assert done.returncode == 0
     assert len({claim["step"] for claim in document["claims"]}) == 8

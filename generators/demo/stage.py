@@ -9,17 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from registry.cli.answers import Claim, DemoReport
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Something that the demo says, and whether it was found to be so."""
-
-    step: str
-    text: str
-    holds: bool
 
 
 @dataclass(slots=True)
@@ -77,11 +70,8 @@ class Stage:
         """Print the outcome."""
         failed = [claim for claim in self.claims if not claim.holds]
         if as_json:
-            document = {
-                "ok": self.holds,
-                "claims": [{"step": c.step, "text": c.text, "holds": c.holds} for c in self.claims],
-            }
-            sys.stdout.write(json.dumps(document, indent=2) + "\n")
+            report = DemoReport(self.holds, tuple(self.claims))
+            sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
             return
         self.console.print()
         if failed:

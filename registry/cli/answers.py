@@ -173,6 +173,23 @@ class PolicyTest(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Claim(Answer):
+    """Something that the demo says, and whether it was found to be so."""
+
+    step: str
+    text: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport(Answer):
+    """What the demo claimed; `ok` when something was claimed and every claim held."""
+
+    ok: bool
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Served(Answer):
     """Where a registry is being served."""
 

@@ -22,8 +22,7 @@ ERROR = "error"
 def answer_types() -> Mapping[str, Any]:
     """Return the type that each verb answers with, by the name of its schema.
 
-    `generate` and `demo` belong to generators; `evidence` prints an evidence file, which has a
-    schema of its own.
+    `evidence` prints an evidence file, which has a schema of its own.
     """
     from registry.similarity.finder import FindResult
 
@@ -31,6 +30,8 @@ def answer_types() -> Mapping[str, Any]:
         "init": own.HomeView,
         "doctor": answers.DoctorReport,
         "serve": own.Served,
+        "generate": answers.Receipt,
+        "demo": own.DemoReport,
         "keys list": list[own.KeyView],
         "keys show": own.KeyView,
         "record": answers.Receipt,

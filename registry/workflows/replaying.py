@@ -92,6 +92,12 @@ def main(arguments: Sequence[str]) -> int:
         result = run(job)
     except GenopsError as error:
         result = {"error": error.to_dict()}
+    except ImportError as error:
+        missing = MissingExtraError(
+            f"a replay needs what is not installed: {error.name or error}",
+            hint="pip install 'genops-registry[generate]'",
+        )
+        result = {"error": missing.to_dict()}
     (workdir / RESULT).write_text(json.dumps(result), "utf-8")
     return 0
 
