@@ -280,6 +280,12 @@ class Registry:
 
         return rebuild_catalog(self._services, progress)
 
+    def check_catalog(self, progress: Progress | None = None) -> tuple[str, ...]:
+        """Compare the projection with what the log gives; return each table that differs."""
+        from registry.workflows.maintain import check_catalog
+
+        return check_catalog(self._services, progress)
+
     def sync_mirrors(self, targets: Sequence[str] = ("mlflow", "vault")) -> Sequence[MirrorReport]:
         """Send what is due to MLflow and into vault segments; a mirror that is down is reported."""
         from registry.workflows.mirror import sync

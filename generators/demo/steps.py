@@ -269,6 +269,9 @@ def _page(scene: Scene, stage: Stage) -> None:
         f"the whole log re-verifies: {report.size} records, root {report.root[:16]}…",
         holds=report.ok,
     )
+    stage.claim(
+        "the catalog is exactly what the log gives", holds=not scene.registry.check_catalog()
+    )
     stage.say(f"genops serve --home {home}      (or: make serve)")
     stage.say(
         f"then open http://127.0.0.1:{DEFAULT_PORT}/assets/{scene.branded.removeprefix('sha256:')[:12]}"

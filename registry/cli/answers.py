@@ -127,6 +127,14 @@ class EvidenceView(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogCheck(Answer):
+    """Whether the catalog is what the log gives; each table that differs as one line."""
+
+    ok: bool
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuilt(Answer):
     """How many records the catalog was rebuilt from."""
 

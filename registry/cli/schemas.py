@@ -53,6 +53,7 @@ def answer_types() -> Mapping[str, Any]:
         "log prove": own.LogProof,
         "verify-evidence": own.EvidenceView,
         "catalog rebuild": own.Rebuilt,
+        "catalog check": own.CatalogCheck,
         "catalog models": list[own.ModelView],
         "catalog add-model": answers.Receipt,
         "mirror sync": list[answers.MirrorReport],

@@ -32,6 +32,27 @@ def rebuild(home: Home = None, json: Json = False) -> None:
         emit(Rebuilt(registry.rebuild_catalog()), rebuilt, as_json=json)
 
 
+@catalog.command("check", cls=Verb)
+def check_catalog(home: Home = None, json: Json = False) -> None:
+    """Compare the catalog with what the log gives.
+
+    Ends with 1 when rows were edited, added or deleted behind the log's back; `catalog rebuild`
+    mends that.
+
+    For example:
+      genops catalog check
+    """
+    from registry.cli.answers import CatalogCheck
+    from registry.cli.opening import opened_here
+    from registry.cli.output import emit
+    from registry.cli.render.reports import catalog_check
+
+    with opened_here(home, "catalog check") as registry:
+        found = registry.check_catalog()
+    emit(CatalogCheck(not found, found), catalog_check, as_json=json)
+    raise typer.Exit(1 if found else 0)
+
+
 @catalog.command("models", cls=Verb)
 def models(home: Home = None, json: Json = False) -> None:
     """List the declared models and LoRAs with their licences.

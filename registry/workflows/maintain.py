@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, create_engine, delete, select
+from sqlmodel import SQLModel
 
 from registry.catalog.projector import project
 from registry.core.answers import LogReport
@@ -14,11 +15,12 @@ from registry.core.statements import Statement
 from registry.log.check import check_log as run_check
 from registry.log.submission import Accepted
 from registry.store import catalog_tables
-from registry.store.transaction import write
+from registry.store.transaction import read, write
 from registry.store.types import table_of
 from registry.workflows.services import Services
 
 Progress = Callable[[int, int], None]
+Rows = Sequence[tuple[object, ...]]
 
 _BATCH = 500
 PROJECTION: tuple[Table, ...] = tuple(
@@ -57,17 +59,47 @@ def rebuild_catalog(services: Services, progress: Progress | None = None) -> int
 
     One transaction: readers see the old projection or the new one, never a part.
     """
-    total = services.reader.head().size
-    done = 0
     with write(services.engine) as conn:
         for table in PROJECTION:
             conn.execute(delete(table))
-        records = iter_records(services)
-        while batch := list(islice(records, _BATCH)):
-            project(conn, batch)
-            done += len(batch)
-            if progress is not None:
-                progress(done, total)
+        return _project_all(services, conn, progress)
+
+
+def check_catalog(services: Services, progress: Progress | None = None) -> tuple[str, ...]:
+    """Derive the projection anew beside the stored one; return what differs, a line a table.
+
+    Finds rows that were edited, added or deleted behind the log's back, such as a taint that the
+    gate no longer sees. Holds both in memory.
+    """
+    scratch = create_engine("sqlite://")
+    SQLModel.metadata.create_all(scratch, tables=list(PROJECTION))
+    with scratch.begin() as conn:
+        _project_all(services, conn, progress)
+        derived = projection_rows(conn)
+    with read(services.engine) as conn:
+        stored = projection_rows(conn)
+    return tuple(
+        line for name, rows in derived.items() if (line := _difference(name, rows, stored[name]))
+    )
+
+
+def _difference(name: str, derived: Rows, stored: Rows) -> str:
+    """Say how a table's stored rows differ from those that the log gives, if they do."""
+    missing = len(set(derived) - set(stored))
+    extra = len(set(stored) - set(derived))
+    if not missing and not extra:
+        return ""
+    return f"{name}: {missing} rows of the log are missing or altered, {extra} are not of the log"
+
+
+def _project_all(services: Services, conn: Connection, progress: Progress | None) -> int:
+    total, done = services.reader.head().size, 0
+    records = iter_records(services)
+    while batch := list(islice(records, _BATCH)):
+        project(conn, batch)
+        done += len(batch)
+        if progress is not None:
+            progress(done, total)
     return done
 
 
@@ -86,7 +118,7 @@ def iter_records(services: Services) -> Iterator[Accepted]:
         )
 
 
-def projection_rows(conn: Connection) -> dict[str, Sequence[tuple[object, ...]]]:
+def projection_rows(conn: Connection) -> dict[str, Rows]:
     """Return every projection row by table, sorted: two equal projections compare equal."""
     return {
         table.name: sorted(tuple(row) for row in conn.execute(select(table)))

@@ -389,6 +389,20 @@ def test_the_catalog_is_rebuilt_to_the_same_answers(ask: Genops, scene: Scene) -
     assert ask("list", "--json").json == before
 
 
+def test_a_catalog_that_forgot_a_taint_ends_with_1(ask: Genops, scene: Scene) -> None:
+    assert ask("taint", scene.generated, "--reason", "x").code == 0
+    assert fits("catalog check", ask("catalog", "check", "--json")) == {
+        "ok": True,
+        "differences": [],
+    }
+    with closing(sqlite3.connect(scene.home / "registry.db")) as conn, conn:
+        conn.execute("DELETE FROM taints")
+    ran = ask("catalog", "check", "--json")
+    assert ran.code == 1
+    (line,) = fits("catalog check", ran)["differences"]
+    assert line.startswith("taints: ")
+
+
 def test_mirrors_tell_what_is_waiting(ask: Genops) -> None:
     rows = fits("mirror status", ask("mirror", "status", "--json"))
     assert rows

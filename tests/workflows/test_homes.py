@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from registry.core.generation import Generation
+from registry.core.generation import Generation, Material
 from registry.errors import GenopsError, HomeError, InputError, KeyFileError, NotFoundError
 from registry.factory import create_registry, open_home, open_registry
 from registry.sdk import Registry
@@ -162,6 +164,30 @@ def test_a_rebuilt_projection_has_equal_rows(registry: Registry, generation: Mak
         after = projection_rows(conn)
     assert after == before
     assert all(before[name] for name in ("records", "outputs", "nodes", "taints", "decisions"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("DELETE FROM taints", "taints"),
+        ("UPDATE records SET project = 'another' WHERE idx = 1", "records"),
+        ("DELETE FROM closure", "closure"),
+        ("INSERT INTO models VALUES (1, x'00', 'm', 'lora', 'MIT', 1)", "models"),
+    ],
+)
+def test_a_projection_that_was_edited_is_named_and_a_rebuild_mends_it(
+    registry: Registry, generation: Make, statement: str, table: str
+) -> None:
+    source = Material("input/init", "image", "b" * 64)
+    first = registry.record(generation(1, materials=(source,)))
+    registry.taint(first.assets[0], reason="x")
+    assert registry.check_catalog() == ()
+    with closing(sqlite3.connect(registry.settings.home.database)) as conn, conn:
+        conn.execute(statement)
+    (line,) = registry.check_catalog()
+    assert line.startswith(f"{table}: ")
+    registry.rebuild_catalog()
+    assert registry.check_catalog() == ()
 
 
 def test_an_ingested_file_says_so_and_keeps_its_parent(

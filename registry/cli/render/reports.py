@@ -161,10 +161,19 @@ def mirrors(reports: Sequence[MirrorReport]) -> RenderableType:
 
 def mirror_check(view: own.MirrorCheck) -> RenderableType:
     """Return whether a mirror's copies are what the log says, and where they are not."""
-    verdict = Text("same as the log", GOOD) if view.ok else Text("NOT what the log says", BAD)
+    return _compared(view.target, view.differences)
+
+
+def catalog_check(view: own.CatalogCheck) -> RenderableType:
+    """Return whether the catalog is what the log gives, and where it is not."""
+    return _compared("catalog", view.differences)
+
+
+def _compared(what: str, differences: Sequence[str]) -> RenderableType:
+    verdict = Text("NOT what the log says", BAD) if differences else Text("same as the log", GOOD)
     return lines(
-        literal(f"{view.target}: ") + verdict,
-        *(literal(f"  {difference}") for difference in view.differences),
+        literal(f"{what}: ") + verdict,
+        *(literal(f"  {difference}") for difference in differences),
     )
 
 
