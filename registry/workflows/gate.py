@@ -10,31 +10,26 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from registry.catalog import lineage as graph
-from registry.catalog import queries
 from registry.core import jsonio, predicates
 from registry.core.answers import (
     GateDecision,
     GateReport,
     GateVerdict,
     RuleOutcome,
-    Verification,
 )
 from registry.core.digests import asset_id, record_id
 from registry.core.generation import Blob
 from registry.core.predicates import DecisionRecord
-from registry.core.statements import PREDICATE_DECISION, Statement, Subject
-from registry.core.times import format_time
+from registry.core.statements import PREDICATE_DECISION, Subject
 from registry.policy.decide import Decision, decide
 from registry.policy.loader import load_bundle
 from registry.policy.model import Bundle
 from registry.resources import policy_dir, schema_set
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.inspect import materials, signer_of
+from registry.workflows.facts import gather
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
-from registry.workflows.verify import examine
 from registry.workflows.view import RecordView
 
 _WORST: tuple[GateVerdict, ...] = ("pass", "fail", "error")
@@ -100,93 +95,9 @@ def _decide(
 def _case(services: Services, text: str, bundle: Bundle) -> _Case:
     with read(services.engine) as conn:
         row = refs.output(conn, text)
-        taints = queries.taints_of(conn, row["sha256"])
-        ancestors = graph.ancestors_of(conn, row["sha256"])
-        declared = queries.declared_models(conn, [a["sha256"] for a in ancestors])
     view = RecordView(services, row["record_idx"])
-    checked = examine(services, row, view)
-    statement = view.statement
-    facts = {
-        "asset": _asset(row),
-        "record": _record(row, statement),
-        "signer": signer_of(services, view.envelope),
-        "materials": [
-            {
-                "name": m.name,
-                "kind": m.kind,
-                "sha256": m.id.removeprefix("sha256:"),
-                "uri": m.uri,
-                "storage": m.storage,
-                "licence": m.licence or "",
-                "approved": m.approved,
-                "declared": m.licence is not None,
-            }
-            for m in materials(services, statement, row["position"])
-        ],
-        "ancestors": [_ancestor(a, declared) for a in ancestors],
-        "taints": [
-            {
-                "sha256": t["sha256"].hex(),
-                "name": t["name"],
-                "severity": t["severity"],
-                "record": record_id(t["leaf_hash"].hex()),
-                "direct": bool(t["direct"]),
-            }
-            for t in taints
-        ],
-        "verified": _verified(checked),
-        "lists": bundle.lists,
-        "now": format_time(services.now()),
-    }
+    facts = gather(services, row, view, bundle.lists)
     return _Case(row, facts, view.envelope.payload_sha256)
-
-
-def _asset(row: RowMapping) -> dict[str, Any]:
-    return {
-        "id": asset_id(row["sha256"].hex()),
-        "sha256": row["sha256"].hex(),
-        "mediaType": row["media_type"] or "",
-        "project": row["project"],
-        "kind": row["kind"],
-    }
-
-
-def _record(row: RowMapping, statement: Statement) -> dict[str, Any]:
-    predicate = statement.predicate
-    reproducible = predicate.get("genops_reproducible", {})
-    return {
-        "id": record_id(row["leaf_hash"].hex()),
-        "index": row["record_idx"],
-        "time": format_time(row["time_ms"]),
-        "buildType": predicate.get("buildDefinition", {}).get("buildType", ""),
-        "predicateType": statement.predicate_type,
-        "reproducible": bool(reproducible.get("reproducible", False)),
-        "reasons": list(reproducible.get("reasons", ())),
-        "campaign": row["campaign"] or "",
-    }
-
-
-def _ancestor(row: RowMapping, declared: Mapping[bytes, RowMapping]) -> dict[str, Any]:
-    model = declared.get(row["sha256"])
-    return {
-        "sha256": row["sha256"].hex(),
-        "kind": row["kind"],
-        "name": row["name"],
-        "licence": model["licence"] if model else "",
-        "approved": bool(model["approved"]) if model else False,
-        "declared": model is not None,
-    }
-
-
-def _verified(checked: Verification) -> dict[str, bool]:
-    """Fold the named checks into the four that policies speak of."""
-    passed = {check.name: check.ok for check in checked.checks}
-    return {
-        "signature": passed["signature"] and passed["envelope"] and passed["schema"],
-        "inclusion": passed["inclusion"] and passed["entry"] and passed["subject"],
-        "checkpoint": passed["checkpoint"],
-        "blob": passed["blob"],
-    }
 
 
 def _log(
