@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A runner in the background ignores Ctrl-C, and hands that on to every child: some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("GENOPS_HOME", "GENOPS_PASSPHRASE", "GENOPS_API_TOKEN", "GENOPS_ACTOR"):
     os.environ.pop(name, None)
 
