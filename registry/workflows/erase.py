@@ -12,10 +12,10 @@ from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError, NotFoundError
 from registry.store.transaction import read, write
 from registry.workflows import refs
-from registry.workflows.inspect import statement_of
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
 from registry.workflows.texts import SEALED
+from registry.workflows.view import RecordView
 
 
 def erase(services: Services, text: str, *, reason: str, actor: str | None = None) -> Receipt:
@@ -30,10 +30,11 @@ def erase(services: Services, text: str, *, reason: str, actor: str | None = Non
     with read(services.engine) as conn:
         row = refs.output(conn, text)
     index = row["record_idx"]
-    pointers = sealed_pointers(dict(statement_of(services, index).document))
+    view = RecordView(services, index)
+    pointers = sealed_pointers(dict(view.statement.document))
     if not pointers:
         raise NotFoundError("the record holds no sealed text", code="erase.nothing")
-    payload = services.reader.envelope(index).payload_sha256
+    payload = view.envelope.payload_sha256
     predicate = predicates.erasure(
         services.head(row["project"], actor),
         record=record_id(row["leaf_hash"].hex()),

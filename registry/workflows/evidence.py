@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from registry.core.entries import LogEntry
 from registry.core.evidence import EvidenceItem, build_evidence
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.inspect import statement_of
 from registry.workflows.services import Services
 from registry.workflows.texts import open_statement
+from registry.workflows.view import RecordView
 
 
 def evidence(services: Services, text: str, *, texts: bool = True) -> bytes:
@@ -19,16 +18,17 @@ def evidence(services: Services, text: str, *, texts: bool = True) -> bytes:
     """
     with read(services.engine) as conn:
         index = refs.output(conn, text)["record_idx"]
-    opened = open_statement(services, index, statement_of(services, index))
+    view = RecordView(services, index)
+    opened = open_statement(services, index, view.statement)
     size = services.reader.head().size
-    trust = [_item(services, number, size) for number in services.reader.trust_indices()]
+    trust = [
+        _item(services, RecordView(services, number), size)
+        for number in services.reader.trust_indices()
+    ]
     disclosures = opened.disclosures if texts else ()
-    return build_evidence(_item(services, index, size), trust, disclosures)
+    return build_evidence(_item(services, view, size), trust, disclosures)
 
 
-def _item(services: Services, index: int, size: int) -> EvidenceItem:
-    return EvidenceItem(
-        envelope=services.reader.envelope(index),
-        entry=LogEntry.parse(services.reader.entry(index)),
-        proof=services.reader.inclusion(index, size=size),
-    )
+def _item(services: Services, view: RecordView, size: int) -> EvidenceItem:
+    proof = services.reader.inclusion(view.index, size=size)
+    return EvidenceItem(envelope=view.envelope, entry=view.entry, proof=proof)

@@ -23,11 +23,11 @@ from registry.core.dsse import Envelope
 from registry.core.generation import Blob
 from registry.core.statements import Statement, predicate_name
 from registry.core.times import format_time
-from registry.errors import ErasedError, GenopsError
+from registry.errors import GenopsError
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.services import Services
-from registry.workflows.texts import OpenStatement, open_statement
+from registry.workflows.texts import open_statement
 from registry.workflows.view import RecordView
 
 ARGUMENTS = "arguments"
@@ -100,11 +100,6 @@ def passport(services: Services, text: str) -> Passport:
     )
 
 
-def statement_of(services: Services, index: int) -> Statement:
-    """Return the parsed statement of a record, as it was signed."""
-    return RecordView(services, index).statement
-
-
 def materials(services: Services, statement: Statement, position: int) -> tuple[MaterialView, ...]:
     """Return the materials of one output, with what is declared about each."""
     found = list(_dependencies(statement, position))
@@ -120,10 +115,7 @@ def materials(services: Services, statement: Statement, position: int) -> tuple[
 
 def text_of(services: Services, index: int, field: str) -> str | None:
     """Return one sealed text of a record's predicate, or None where it cannot be read."""
-    try:
-        opened: OpenStatement = open_statement(services, index, statement_of(services, index))
-    except ErasedError:
-        return None
+    opened = open_statement(services, index, RecordView(services, index).statement)
     value = opened.document["predicate"].get(field)
     return value if isinstance(value, str) else None
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from registry.core.answers import MirrorReport
-from registry.core.entries import LogEntry
 from registry.core.generation import Blob
 from registry.core.modelsets import parse_modelset
 from registry.core.statements import PREDICATE_GENERATION, Statement
@@ -23,6 +22,7 @@ from registry.store.transaction import read
 from registry.vault.segments import write_segment
 from registry.workflows.services import Services
 from registry.workflows.texts import SEALED
+from registry.workflows.view import RecordView
 
 TARGETS = OUTBOX_TARGETS
 CHECK_BATCH = 200
@@ -89,21 +89,18 @@ def _open(services: Services, target: str) -> Mirror:
 
 def load(services: Services, index: int) -> MirrorRecord:
     """Return a record as mirrors receive it: as logged, texts still sealed."""
-    entry = services.reader.entry(index)
-    parsed = LogEntry.parse(entry)
-    data = services.reader.envelope_bytes(index)
-    statement = Statement.parse(services.reader.envelope(index).payload)
+    view = RecordView(services, index)
     outputs = []
-    for subject in statement.subjects:
+    for subject in view.statement.subjects:
         blob = services.blobs.get(subject.sha256)
         outputs.append((subject.sha256, services.vault.path(blob) if blob else None))
     return MirrorRecord(
         index=index,
-        record_id=parsed.record_id,
-        statement=statement,
-        envelope=data,
-        entry=entry,
-        time_ms=parsed.time_ms,
+        record_id=view.entry.record_id,
+        statement=view.statement,
+        envelope=view.envelope_bytes,
+        entry=view.entry_bytes,
+        time_ms=view.entry.time_ms,
         outputs=tuple(outputs),
     )
 

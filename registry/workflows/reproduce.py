@@ -26,12 +26,13 @@ from registry.settings import child_environ
 from registry.similarity.compare import PixelDistance, pixel_distance
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.inspect import ARGUMENTS, statement_of
+from registry.workflows.inspect import ARGUMENTS
 from registry.workflows.materialize import materialize
 from registry.workflows.replaying import RESULT
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
 from registry.workflows.texts import open_statement
+from registry.workflows.view import RecordView
 
 NUMERIC_LEVELS = 2
 """Largest change of a channel, of 255, that a different environment explains."""
@@ -68,7 +69,7 @@ def reproduce(
     """
     with read(services.engine) as conn:
         row = refs.output(conn, text)
-    statement = statement_of(services, row["record_idx"])
+    statement = RecordView(services, row["record_idx"]).statement
     if statement.predicate_type != PREDICATE_GENERATION:
         raise InputError(
             f"{asset_id(row['sha256'].hex())} was taken in as a file, not generated here",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from registry.core.answers import Receipt
-from registry.core.digests import asset_id, record_id, sha256_hex
+from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import Disclosure
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, pae
 from registry.core.fingerprint import FingerprintValue
@@ -123,7 +123,7 @@ def _encrypt(services: Services, sealed: SealedPayload) -> tuple[bytes | None, b
     if not sealed.disclosures:
         return None, None
     key = services.entropy(KEY_BYTES)
-    return encrypt(key, _pack(sealed.disclosures), aad=sha256_hex(sealed.payload)), key
+    return encrypt(key, _pack(sealed.disclosures), aad=sealed.payload_sha256), key
 
 
 def _pack(disclosures: Sequence[Disclosure]) -> bytes:

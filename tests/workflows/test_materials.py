@@ -13,10 +13,10 @@ from registry.core.generation import Generation, Material, Sealed
 from registry.core.modelsets import modelset_digest
 from registry.errors import IntegrityError, MaterialError
 from registry.sdk import Registry
-from registry.workflows.inspect import statement_of
 from registry.workflows.materialize import materialize
 from registry.workflows.refs import folder_files
 from registry.workflows.texts import open_statement
+from registry.workflows.view import RecordView
 
 Make = Callable[..., Generation]
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def laid_out(registry: Registry, made: Generation, out: Path, **given: Any) -> dict[str, Path]:
     receipt = registry.record(made, **given)
     services = registry._services
-    opened = open_statement(services, receipt.index, statement_of(services, receipt.index))
+    opened = open_statement(services, receipt.index, RecordView(services, receipt.index).statement)
     return materialize(services, opened.document, out)
 
 
