@@ -23,10 +23,10 @@ class RecordRow(SQLModel, table=True):
     time_ms: int = Field(sa_type=BIG_INT)
     predicate_type: str = Field(index=True)
     build_type: str | None
-    keyid: str
+    keyid: str = Field(index=True)
     project: str = Field(index=True)
     campaign: str | None = Field(index=True)
-    actor: str
+    actor: str = Field(index=True)
     invocation_id: str
     reproducible: bool | None
 
@@ -155,6 +155,33 @@ class ErasureRow(SQLModel, table=True):
     """Texts of a record were erased: its key is destroyed."""
 
     __tablename__ = "erasures"
+
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
+    of_record: bytes = Field(index=True)
+
+
+class HoldRow(SQLModel, table=True):
+    """A legal hold on an asset (its digest) or a record (its leaf hash), as `kind` says.
+
+    `lifted_by` is the record that lifted it, None while it stands.
+    """
+
+    __tablename__ = "holds"
+
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
+    target: bytes = Field(index=True)
+    kind: str
+    lifted_by: int | None = Field(sa_type=BIG_INT)
+
+
+class ReattestationRow(SQLModel, table=True):
+    """A record was vouched for anew, after the key that signed it was compromised."""
+
+    __tablename__ = "reattestations"
 
     record_idx: int = Field(
         primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT

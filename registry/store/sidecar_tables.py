@@ -67,3 +67,30 @@ class MirrorStateRow(SQLModel, table=True):
 
     key: str = Field(primary_key=True)
     value: str
+
+
+class CosignatureRow(SQLModel, table=True):
+    """A witness's verified cosignature of this log's checkpoint of `size` records.
+
+    `note` is the checkpoint as the log signed it, `signature` what stands in the note's line after
+    the key id (C2SP tlog-cosignature), `time_s` the witness's time in POSIX seconds.
+    """
+
+    __tablename__ = "cosignatures"
+
+    size: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
+    name: str = Field(primary_key=True)
+    key_id: bytes = Field(primary_key=True)
+    time_s: int = Field(sa_type=BIG_INT)
+    signature: bytes
+    note: bytes
+
+
+class WitnessedLogRow(SQLModel, table=True):
+    """Another log that this registry follows as a witness: the newest checkpoint it cosigned."""
+
+    __tablename__ = "witnessed_logs"
+
+    origin: str = Field(primary_key=True)
+    size: int = Field(sa_type=BIG_INT)
+    note: bytes

@@ -37,6 +37,8 @@ PROJECTION: tuple[Table, ...] = tuple(
         catalog_tables.ReproductionRow,
         catalog_tables.ModelRow,
         catalog_tables.ErasureRow,
+        catalog_tables.HoldRow,
+        catalog_tables.ReattestationRow,
     )
 )
 """Every table that is a pure function of the log."""
