@@ -11,76 +11,118 @@ from registry.errors import IntegrityError
 
 _KEYS = {
     "log_entries": ("idx", "leaf_hash", "payload_sha256"),
-    "envelopes": ("sha256",),
+    "envelopes": ("sha256", "rowid"),
+    "invocations": ("invocation_id", "rowid"),
+    "trust_records": ("idx",),
+    "tile_hashes": ("level, idx", "rowid"),
+    "cosignatures": ("size, name, key_id", "rowid"),
 }
-_POSTGRES_FUNCTION = """\
-CREATE OR REPLACE FUNCTION genops_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+"""What names a row, by table: SQLite's own rowid too, where no column is its alias."""
+_HEAD = "log_head"
+_SHRINKS = "NEW.id <> OLD.id OR NEW.size < OLD.size OR NEW.time_ms < OLD.time_ms"
+_REFUSE = "genops_append_only()"
+_REFUSE_BODY = """
 BEGIN
   RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
-END $$"""
+END """
 
 
 def install_guards(conn: Connection) -> None:
     """Make the triggers, or make them anew (a batch migration silently drops them)."""
-    guards = _guards(conn.dialect.name)
-    if conn.dialect.name != "sqlite":
-        conn.execute(text(_POSTGRES_FUNCTION))
-    for name, (table, body) in guards.items():
-        on_table = "" if conn.dialect.name == "sqlite" else f" ON {table}"
-        conn.execute(text(f"DROP TRIGGER IF EXISTS {name}{on_table}"))
-        conn.execute(text(body))
+    sqlite = conn.dialect.name == "sqlite"
+    if not sqlite:
+        declared = f"CREATE OR REPLACE FUNCTION {_REFUSE} RETURNS trigger LANGUAGE plpgsql"
+        conn.execute(text(f"{declared} AS $${_REFUSE_BODY}$$"))
+    for name, (table, statement) in _guards(sqlite=sqlite).items():
+        conn.execute(text(f"DROP TRIGGER IF EXISTS {name}{'' if sqlite else f' ON {table}'}"))
+        conn.execute(text(statement))
 
 
 def check_guards(conn: Connection) -> None:
     """Raise IntegrityError (`log.unguarded`) when a trigger is missing or was weakened."""
-    guards = _guards(conn.dialect.name)
-    present = _sqlite_triggers(conn) if conn.dialect.name == "sqlite" else _postgres_triggers(conn)
-    wanted = {
-        name: body if conn.dialect.name == "sqlite" else "O" for name, (_, body) in guards.items()
-    }
-    missing = sorted(name for name, body in wanted.items() if present.get(name) != body)
-    if missing:
+    sqlite = conn.dialect.name == "sqlite"
+    present = _sqlite_triggers(conn) if sqlite else _postgres_triggers(conn)
+    wanted = _guards(sqlite=sqlite)
+    unlike = [name for name, (_, statement) in wanted.items() if present.get(name) != statement]
+    if unlike:
         raise IntegrityError(
-            f"the database no longer guards its log: trigger {', '.join(missing)} is gone",
+            f"the database no longer guards its log: {', '.join(unlike)} gone or changed",
             code="log.unguarded",
             hint="find out who did it; `open_engine(settings, create=True)` restores the triggers",
         )
 
 
-def _guards(dialect: str) -> dict[str, tuple[str, str]]:
+def _guards(*, sqlite: bool) -> dict[str, tuple[str, str]]:
     """Return, by trigger name, its table and its statement."""
-    make = _sqlite_guards if dialect == "sqlite" else _postgres_guards
-    return {
-        name: (table, body)
+    make, head = (_sqlite_guards, _sqlite_head) if sqlite else (_postgres_guards, _postgres_head)
+    found = {
+        name: (table, statement)
         for table, keys in _KEYS.items()
-        for name, body in make(table, keys).items()
+        for name, statement in make(table, keys).items()
     }
+    return found | {name: (_HEAD, statement) for name, statement in head().items()}
 
 
 def _sqlite_guards(table: str, keys: tuple[str, ...]) -> dict[str, str]:
-    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    # INSERT OR REPLACE deletes without a DELETE trigger unless recursive_triggers is on, which
-    # each connection chooses for itself: so a row that would be replaced is refused up front.
-    clash = " OR ".join(f"{key} = NEW.{key}" for key in keys)
-    found = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {clash})"  # noqa: S608  # names are ours
     return {
-        f"{table}_{verb}": f"CREATE TRIGGER {table}_{verb} BEFORE {event} ON {table} {when}{refuse}"
-        for verb, event, when in (
-            ("no_update", "UPDATE", ""),
-            ("no_delete", "DELETE", ""),
-            ("no_replace", "INSERT", f"{found} "),
-        )
+        f"{table}_no_update": _sqlite_trigger(f"{table}_no_update", "UPDATE", table),
+        f"{table}_no_delete": _sqlite_trigger(f"{table}_no_delete", "DELETE", table),
+        f"{table}_no_replace": _sqlite_no_replace(table, keys),
     }
+
+
+def _sqlite_head() -> dict[str, str]:
+    return {
+        f"{_HEAD}_no_shrink": _sqlite_trigger(f"{_HEAD}_no_shrink", "UPDATE", _HEAD, _SHRINKS),
+        f"{_HEAD}_no_delete": _sqlite_trigger(f"{_HEAD}_no_delete", "DELETE", _HEAD),
+        f"{_HEAD}_no_replace": _sqlite_no_replace(_HEAD, ("id",)),
+    }
+
+
+def _sqlite_no_replace(table: str, keys: tuple[str, ...]) -> str:
+    """Return a trigger that refuses an INSERT OR REPLACE before it replaces a row.
+
+    It deletes without a DELETE trigger unless recursive_triggers is on, which each connection
+    chooses for itself.
+    """
+    clash = " OR ".join(f"({key}) = ({_new(key)})" for key in keys)
+    found = f"EXISTS (SELECT 1 FROM {table} WHERE {clash})"  # noqa: S608  # names are ours
+    return _sqlite_trigger(f"{table}_no_replace", "INSERT", table, found)
+
+
+def _new(key: str) -> str:
+    return ", ".join(f"NEW.{column}" for column in key.split(", "))
+
+
+def _sqlite_trigger(name: str, event: str, table: str, when: str = "") -> str:
+    condition = f"WHEN {when} " if when else ""
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    return f"CREATE TRIGGER {name} BEFORE {event} ON {table} {condition}{refuse}"
 
 
 def _postgres_guards(table: str, _keys: tuple[str, ...]) -> dict[str, str]:
-    call = "EXECUTE FUNCTION genops_append_only()"
     return {
-        f"{table}_no_change": f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE"
-        f" ON {table} FOR EACH ROW {call}",
-        f"{table}_no_truncate": f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE"
-        f" ON {table} FOR EACH STATEMENT {call}",
+        f"{table}_no_change": _postgres_trigger(f"{table}_no_change", "DELETE OR UPDATE", table),
+        f"{table}_no_truncate": _postgres_trigger(f"{table}_no_truncate", "TRUNCATE", table),
     }
+
+
+def _postgres_head() -> dict[str, str]:
+    return {
+        f"{_HEAD}_no_shrink": _postgres_trigger(f"{_HEAD}_no_shrink", "UPDATE", _HEAD, _SHRINKS),
+        f"{_HEAD}_no_delete": _postgres_trigger(f"{_HEAD}_no_delete", "DELETE", _HEAD),
+        f"{_HEAD}_no_truncate": _postgres_trigger(f"{_HEAD}_no_truncate", "TRUNCATE", _HEAD),
+    }
+
+
+def _postgres_trigger(name: str, event: str, table: str, when: str = "") -> str:
+    """Return a trigger in the words in which Postgres gives it back (`pg_get_triggerdef`)."""
+    per = "STATEMENT" if event == "TRUNCATE" else "ROW"
+    condition = f"WHEN ({when.replace('NEW', 'new').replace('OLD', 'old')}) " if when else ""
+    return (
+        f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH {per} {condition}"
+        f"EXECUTE FUNCTION {_REFUSE}"
+    )
 
 
 def _sqlite_triggers(conn: Connection) -> dict[str, str]:
@@ -89,8 +131,13 @@ def _sqlite_triggers(conn: Connection) -> dict[str, str]:
 
 
 def _postgres_triggers(conn: Connection) -> dict[str, str]:
-    """Return each trigger's state: `O` is enabled, `D` disabled."""
-    rows = conn.exec_driver_sql(
-        "SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal"
+    """Return every trigger that is enabled and whose function is whole."""
+    rows = conn.execute(
+        text(
+            "SELECT tgname, pg_get_triggerdef(pg_trigger.oid, true) FROM pg_trigger"
+            " JOIN pg_proc ON pg_proc.oid = tgfoid"
+            " WHERE NOT tgisinternal AND tgenabled = 'O' AND prosrc = :body"
+        ),
+        {"body": _REFUSE_BODY},
     )
     return {row[0]: row[1] for row in rows}

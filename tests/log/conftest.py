@@ -39,7 +39,6 @@ from registry.store.transaction import read, write
 ORIGIN = "studio/0190"
 START_MS = 1_795_172_820_000
 ROLES = ("admin", "generator", "reviewer", "policy")
-GUARDS = ("log_entries", "envelopes")
 
 _numbers = itertools.count()
 
@@ -166,9 +165,9 @@ class Lab:
         self.sound = False
         self.engine.dispose()
         conn = sqlite3.connect(self.home.database, isolation_level=None)
-        for table in GUARDS:
-            for verb in ("update", "delete", "replace"):
-                conn.execute(f"DROP TRIGGER {table}_no_{verb}")
+        guards = conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in guards:
+            conn.execute(f"DROP TRIGGER {name}")
         for statement in statements:
             assert conn.execute(statement).rowcount != 0, statement
         conn.close()

@@ -44,8 +44,8 @@ def test_values_come_back_as_they_went_in(tmp_path: Path) -> None:
 
 def test_a_clash_stores_none_of_the_rows(tmp_path: Path) -> None:
     engine = open_engine(Settings(Home(tmp_path), "studio", "0"), create=True)
-    trust = table_of(TrustRecordRow)
+    models = table_of(ModelRow)
     with pytest.raises(ConstraintError), write(engine) as conn:
-        insert_rows(conn, trust, [{"idx": 1}, {"idx": 1}])
+        insert_rows(conn, models, [*ROWS, ROWS[0]])
     with read(engine) as conn:
-        assert conn.execute(select(trust)).all() == []
+        assert conn.execute(select(models)).all() == []

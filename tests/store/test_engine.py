@@ -22,11 +22,6 @@ from registry.store.migrate import HEAD_REVISION
 from registry.store.transaction import read, write
 
 INSERT_ENVELOPE = text("INSERT INTO envelopes (sha256, data) VALUES (:sha256, :data)")
-ENTRY = {"idx": 0, "entry": b"e", "leaf": b"l", "payload": b"p", "envelope": b"v"}
-INSERT_ENTRY = text(
-    "INSERT INTO log_entries (idx, entry, leaf_hash, payload_sha256, envelope_sha256)"
-    " VALUES (:idx, :entry, :leaf, :payload, :envelope)"
-)
 
 
 def settings_at(root: Path, wait_s: float = 30.0) -> Settings:
@@ -97,61 +92,6 @@ def test_a_file_that_is_no_database_is_damaged(settings: Settings) -> None:
     with pytest.raises(IntegrityError) as error:
         open_engine(settings)
     assert code_of(error) == "database.corrupt"
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE log_entries SET entry = x'00'",
-        "DELETE FROM log_entries",
-        "INSERT OR REPLACE INTO log_entries VALUES (0, x'00', x'01', x'02', x'03')",
-        "INSERT OR REPLACE INTO log_entries VALUES (9, x'00', x'6c', x'02', x'03')",
-        "INSERT OR REPLACE INTO log_entries VALUES (9, x'00', x'01', x'70', x'03')",
-        "UPDATE envelopes SET data = x'00'",
-        "DELETE FROM envelopes",
-        "REPLACE INTO envelopes VALUES (x'76', x'00')",
-    ],
-)
-def test_what_was_logged_cannot_be_changed(engine: Engine, statement: str) -> None:
-    with write(engine) as conn:
-        conn.execute(INSERT_ENTRY, ENTRY)
-        conn.execute(INSERT_ENVELOPE, {"sha256": b"v", "data": b"d"})
-    with pytest.raises(IntegrityError) as error, write(engine) as conn:
-        conn.execute(text(statement))
-    assert code_of(error) == "log.append-only"
-
-
-@pytest.mark.parametrize("recursive", ["ON", "OFF"])
-def test_a_replace_by_another_program_is_refused(
-    settings: Settings, engine: Engine, recursive: str
-) -> None:
-    with write(engine) as conn:
-        conn.execute(INSERT_ENTRY, ENTRY)
-    other = sqlite3.connect(settings.home.database)
-    other.execute(f"PRAGMA recursive_triggers = {recursive}")
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        other.execute("REPLACE INTO log_entries VALUES (0, x'00', x'01', x'02', x'03')")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "DROP TRIGGER log_entries_no_update",
-        "DROP TRIGGER envelopes_no_delete",
-        """DROP TRIGGER log_entries_no_replace; CREATE TRIGGER log_entries_no_replace
-        BEFORE INSERT ON log_entries BEGIN SELECT 1; END""",
-    ],
-)
-def test_a_dropped_or_weakened_guard_is_noticed_and_can_be_restored(
-    settings: Settings, engine: Engine, damage: str
-) -> None:
-    engine.dispose()
-    sqlite3.connect(settings.home.database).executescript(damage)
-    with pytest.raises(IntegrityError) as error:
-        open_engine(settings)
-    assert code_of(error) == "log.unguarded"
-    open_engine(settings, create=True).dispose()
-    open_engine(settings)
 
 
 def test_a_reader_sees_one_snapshot_and_does_not_wait_for_a_writer(engine: Engine) -> None:
