@@ -97,6 +97,11 @@ def subtree_root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def tree_root(size: int, node: Node) -> bytes:
+    """Return the root of the first `size` leaves, from the complete subtrees among them."""
+    return _range_root(0, size, node)
+
+
 def inclusion_proof(index: int, size: int, node: Node) -> list[bytes]:
     """Return the audit path of leaf `index` in the tree of `size` leaves, leaf's sibling first.
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -39,6 +40,11 @@ class NoteSignature:
     key_id: bytes
     sig: bytes
 
+    def __str__(self) -> str:
+        """Return the line as it stands in a note, newline and all."""
+        encoded = base64.b64encode(self.key_id + self.sig).decode("ascii")
+        return f"{_DASH}{self.name} {encoded}\n"
+
 
 @dataclass(frozen=True, slots=True)
 class SignedNote:
@@ -52,27 +58,27 @@ class SignedNote:
         """Read a note; raises FormatError (`note.invalid`)."""
         text = _decode(data)
         body, found, block = text.rpartition("\n\n")
-        lines = block.split("\n")
-        if not found or not body or lines.pop() or not 1 <= len(lines) <= MAX_NOTE_SIGNATURES:
+        if not found or not body:
             raise _invalid("it is not a text, an empty line and signature lines")
-        return cls(body + "\n", tuple(map(_parse_line, lines)))
+        return cls(body + "\n", _signatures(block))
 
     def to_bytes(self) -> bytes:
         """Return the note's bytes; raises FormatError when the text is unfit for a note."""
         if not self.text.endswith("\n") or not self.signatures:
             raise _invalid("its text does not end in a newline, or nothing signs it")
-        lines = (
-            f"{_DASH}{s.name} {base64.b64encode(s.key_id + s.sig).decode('ascii')}\n"
-            for s in self.signatures
-        )
-        data = (self.text + "\n" + "".join(lines)).encode("utf-8")
+        data = (self.text + "\n" + "".join(map(str, self.signatures))).encode("utf-8")
         _decode(data)
         return data
 
 
 @dataclass(frozen=True, slots=True)
-class VerifierKey:
-    """A public Ed25519 key under a name, as in `<name>+<hex id>+<base64 of 0x01 ‖ key>`."""
+class NoteKey:
+    """A public Ed25519 key under a name, as in `<name>+<hex id>+<base64 of type ‖ key>`.
+
+    A subclass is one type of signature: the byte `TYPE`, and what it is that the key signs.
+    """
+
+    TYPE: ClassVar[int]
 
     name: str
     public: bytes
@@ -85,50 +91,70 @@ class VerifierKey:
             )
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
+    def parse(cls, text: str) -> Self:
         """Read a vkey line; raises FormatError (`vkey.invalid`) for other types or a wrong id."""
         match = _VKEY.fullmatch(text.strip("\n"))
         if match is None:
             raise FormatError("not a verifier key", code="vkey.invalid")
         raw = _unbase64(match["key"], "vkey.invalid")
-        if len(raw) != 1 + _PUBLIC_BYTES or raw[0] != ED25519:
-            raise FormatError("verifier key is not Ed25519", code="vkey.invalid")
+        if len(raw) != 1 + _PUBLIC_BYTES or raw[0] != cls.TYPE:
+            raise FormatError(
+                f"verifier key is not Ed25519 of type 0x{cls.TYPE:02x}", code="vkey.invalid"
+            )
         key = cls(match["name"], raw[1:])
         if key.key_id.hex() != match["id"]:
             raise FormatError("verifier key's id does not fit its key", code="vkey.invalid")
         return key
 
     def __str__(self) -> str:
-        encoded = base64.b64encode(bytes([ED25519]) + self.public).decode("ascii")
+        encoded = base64.b64encode(bytes([self.TYPE]) + self.public).decode("ascii")
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     @property
     def key_id(self) -> bytes:
-        """First 4 bytes of SHA-256(name ‖ newline ‖ 0x01 ‖ key)."""
-        body = self.name.encode("utf-8") + b"\n" + bytes([ED25519]) + self.public
+        """First 4 bytes of SHA-256(name ‖ newline ‖ type ‖ key)."""
+        body = self.name.encode("utf-8") + b"\n" + bytes([self.TYPE]) + self.public
         return hashlib.sha256(body).digest()[:KEY_ID_BYTES]
 
     def verify(self, text: str, sig: bytes) -> bool:
-        """Tell whether `sig` by this key covers the text."""
+        """Tell whether `sig` by this key covers the note text."""
+        raise NotImplementedError
+
+    def covers(self, message: bytes, sig: bytes) -> bool:
+        """Tell whether `sig` is the plain Ed25519 signature over `message`."""
         try:
-            _ed25519(self.public).verify(sig, text.encode("utf-8"))
+            _ed25519(self.public).verify(sig, message)
         except InvalidSignature:
             return False
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey(NoteKey):
+    """A key that signs the note's text itself, as logs do."""
+
+    TYPE: ClassVar[int] = ED25519
+
+    def verify(self, text: str, sig: bytes) -> bool:
+        """Tell whether `sig` by this key covers the text."""
+        return self.covers(text.encode("utf-8"), sig)
 
     def sign(self, text: str, sign_fn: SignFn) -> NoteSignature:
         """Return this key's signature line for the text, made by `sign_fn`."""
         return NoteSignature(self.name, self.key_id, sign_fn(text.encode("utf-8")))
 
 
-def verify(note: SignedNote, *keys: VerifierKey) -> tuple[VerifierKey, ...]:
+Key = TypeVar("Key", bound=NoteKey)
+
+
+def verify(note: SignedNote, *keys: Key) -> tuple[Key, ...]:
     """Return the keys that signed the note; signatures by other keys are ignored.
 
     Raises IntegrityError: `note.unsigned` when none of the keys signed it, `note.bad-signature`
     when a signature that claims to be by one of them does not verify.
     """
     known = {(key.name, key.key_id): key for key in keys}
-    signed: list[VerifierKey] = []
+    signed: list[Key] = []
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
         if key is None:
@@ -141,6 +167,11 @@ def verify(note: SignedNote, *keys: VerifierKey) -> tuple[VerifierKey, ...]:
     if not signed:
         raise IntegrityError("note is not signed by a known key", code="note.unsigned")
     return tuple(dict.fromkeys(signed))
+
+
+def parse_signatures(data: bytes) -> tuple[NoteSignature, ...]:
+    """Read signature lines without their note, as a witness answers; FormatError as for a note."""
+    return _signatures(_decode(data))
 
 
 @functools.lru_cache(maxsize=64)
@@ -158,6 +189,13 @@ def _decode(data: bytes) -> str:
     if _CONTROL.search(text):
         raise _invalid("it holds control characters")
     return text
+
+
+def _signatures(block: str) -> tuple[NoteSignature, ...]:
+    lines = block.split("\n")
+    if lines.pop() or not 1 <= len(lines) <= MAX_NOTE_SIGNATURES:
+        raise _invalid("its signature lines are missing, too many or cut short")
+    return tuple(map(_parse_line, lines))
 
 
 def _parse_line(line: str) -> NoteSignature:

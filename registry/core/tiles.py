@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from registry.errors import FormatError, InputError
+from registry.core import merkle
+from registry.errors import FormatError, InputError, NotFoundError
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 256
@@ -84,6 +85,54 @@ def tiles_of(size: int) -> Iterator[Tile]:
         if rest:
             yield Tile(level, full, rest)
         level, count = level + 1, full
+
+
+class TileHashes:
+    """The hashes of a tree of `size` leaves, read from its tiles; each is fetched once.
+
+    `fetch` returns a tile's bytes, or raises NotFoundError. What it returns is not trusted: compare
+    `root` with a signed one, or verify what is proved.
+    """
+
+    def __init__(self, size: int, fetch: Callable[[Tile], bytes]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._rows: dict[tuple[int, int], bytes] = {}
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the root of the 2^level leaves that start at index·2^level.
+
+        Raises FormatError (`tile.invalid`) for a tile of another length, NotFoundError.
+        """
+        tile_level, height = divmod(level, TILE_HEIGHT)
+        tile, place = divmod(index << height, TILE_WIDTH)
+        row = self._row(tile_level, tile)
+        width = merkle.HASH_BYTES
+        hashes = (row[at * width : (at + 1) * width] for at in range(place, place + (1 << height)))
+        return merkle.subtree_root(list(hashes))
+
+    def root(self, size: int | None = None) -> bytes:
+        """Return the root of the first `size` leaves, or of all."""
+        return merkle.tree_root(self._size if size is None else size, self.node)
+
+    def _row(self, level: int, index: int) -> bytes:
+        if (level, index) not in self._rows:
+            available = (self._size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH
+            self._rows[level, index] = self._read(Tile(level, index, min(TILE_WIDTH, available)))
+        return self._rows[level, index]
+
+    def _read(self, tile: Tile) -> bytes:
+        try:
+            data = self._fetch(tile)
+        except NotFoundError:
+            if tile.width == TILE_WIDTH:
+                raise
+            # Partial tiles may go once their full one is there.
+            full = self._fetch(Tile(tile.level, tile.index))
+            data = full[: tile.width * merkle.HASH_BYTES]
+        if len(data) != tile.width * merkle.HASH_BYTES:
+            raise FormatError(f"{tile.path} has {len(data)} bytes", code="tile.invalid")
+        return data
 
 
 def encode_bundle(entries: Sequence[bytes]) -> bytes:

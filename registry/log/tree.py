@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from registry.core.merkle import Frontier, subtree_root
+from registry.core.merkle import subtree_root, tree_root
 from registry.core.tiles import TILE_HEIGHT, TILE_WIDTH
 from registry.errors import IntegrityError
 from registry.store.bulk import insert_rows
@@ -55,13 +55,7 @@ class TreeHashes:
 
     def root(self, size: int) -> bytes:
         """Return the root of the first `size` leaves."""
-        nodes: list[bytes] = []
-        start = 0
-        for level in reversed(range(size.bit_length())):
-            if size >> level & 1:
-                nodes.append(self.node(level, start >> level))
-                start += 1 << level
-        return Frontier(size, tuple(nodes)).root()
+        return tree_root(size, self.node)
 
 
 def add_tiles(conn: Connection, old: int, new: int) -> None:
