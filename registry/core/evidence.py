@@ -77,7 +77,10 @@ class Evidence:
 
     @classmethod
     def parse(cls, data: bytes) -> Evidence:
-        """Read an evidence file; raises FormatError. Says nothing about its truth."""
+        """Read an evidence file; raises FormatError. Says nothing about its truth.
+
+        Takes only what `to_bytes` writes, and a newline at the end: no byte may go unproved.
+        """
         fields = _closed(jsonio.loads(data, max_bytes=MAX_EVIDENCE_BYTES), _FIELDS)
         texts, trust = fields["disclosures"], fields["trust"]
         if fields["type"] != EVIDENCE_TYPE:
@@ -86,11 +89,20 @@ class Evidence:
             raise _invalid("its disclosures are not a list of texts")
         if not isinstance(trust, list) or not 1 <= len(trust) <= MAX_TRUST_RECORDS:
             raise _invalid(f"it does not hold 1..{MAX_TRUST_RECORDS} trust records")
-        return cls(
+        evidence = cls(
             EvidenceItem.from_document(fields["record"]),
             tuple(map(disclosures.parse, texts)),
             tuple(map(EvidenceItem.from_document, trust)),
         )
+        evidence._refuse_other_spelling(data)
+        return evidence
+
+    def _refuse_other_spelling(self, data: bytes) -> None:
+        if any(item.proof.extra is not None for item in (self.record, *self.trust)):
+            raise _invalid("a proof carries extra data, which nothing proves")
+        written = self.to_bytes()
+        if data != written and data != written + b"\n":
+            raise _invalid(f"byte {first_difference(data, written)} is not in normal form")
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes: the same evidence always gives the same file."""
@@ -139,6 +151,12 @@ class EvidenceReport:
     def failed(self) -> tuple[EvidenceCheck, ...]:
         """The checks that failed; skipped ones are not among them."""
         return tuple(check for check in self.checks if check.state == "failed")
+
+
+def first_difference(data: bytes, wanted: bytes) -> int:
+    """Return the offset of the first byte in which two different texts differ."""
+    pairs = enumerate(zip(data, wanted, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(data), len(wanted)))
 
 
 def build_evidence(
