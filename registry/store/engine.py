@@ -68,6 +68,15 @@ def open_engine(settings: DatabaseSettings, *, create: bool = False) -> Engine:
     return engine
 
 
+def open_unchecked(settings: DatabaseSettings, *, create: bool = False) -> Engine:
+    """Open the database whatever its version and its guards are: to make one, or to mend it.
+
+    Raises HomeError (`home.missing`, unless `create`), InputError (`database.url`),
+    MissingExtraError.
+    """
+    return _engine(settings, create=create)
+
+
 def is_read_only(engine: Engine) -> bool:
     """Tell whether the engine was opened on a home that cannot be written."""
     return bool(engine.get_execution_options().get(READ_ONLY))

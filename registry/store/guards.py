@@ -38,6 +38,12 @@ def install_guards(conn: Connection) -> None:
         conn.execute(text(statement))
 
 
+def drop_guards(conn: Connection) -> None:
+    """Remove what the triggers of dropped tables leave behind."""
+    if conn.dialect.name != "sqlite":
+        conn.execute(text(f"DROP FUNCTION IF EXISTS {_REFUSE}"))
+
+
 def check_guards(conn: Connection) -> None:
     """Raise IntegrityError (`log.unguarded`) when a trigger is missing or was weakened."""
     sqlite = conn.dialect.name == "sqlite"
@@ -48,7 +54,7 @@ def check_guards(conn: Connection) -> None:
         raise IntegrityError(
             f"the database no longer guards its log: {', '.join(unlike)} gone or changed",
             code="log.unguarded",
-            hint="find out who did it; `open_engine(settings, create=True)` restores the triggers",
+            hint="find out who did it; `genops upgrade` restores the triggers",
         )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.schema import DropTable
+from sqlmodel import SQLModel
 
 from registry.errors import HomeError
-from registry.store.guards import install_guards
+from registry.store.guards import drop_guards, install_guards
 from registry.store.transaction import write
 
 HEAD_REVISION = "0002"
@@ -18,7 +20,17 @@ _ADVISORY_LOCK = 0x67656E6F7073  # "genops": one migration at a time on a shared
 
 def check_version(conn: Connection) -> None:
     """Raise HomeError (`home.missing`, `home.outdated`, `home.newer`) unless the schema is ours."""
-    found = _revision(conn)
+    found = check_not_newer(revision(conn))
+    if found < HEAD_REVISION:
+        raise HomeError(
+            f"the database has schema {found}, and this program needs {HEAD_REVISION}",
+            code="home.outdated",
+            hint="run `genops upgrade`: it copies the database first, then brings it up to date",
+        )
+
+
+def check_not_newer(found: str | None) -> str:
+    """Return a revision; raise HomeError (`home.missing`, `home.newer`) unless it can be ours."""
     if found is None:
         raise HomeError(
             "the database holds no registry",
@@ -27,12 +39,7 @@ def check_version(conn: Connection) -> None:
         )
     if found > HEAD_REVISION:
         raise _newer(found)
-    if found < HEAD_REVISION:
-        raise HomeError(
-            f"the database has schema {found}, and this program needs {HEAD_REVISION}",
-            code="home.outdated",
-            hint="back the home up, then `open_engine(settings, create=True)` brings it up to date",
-        )
+    return found
 
 
 def migrate(engine: Engine) -> None:
@@ -41,14 +48,61 @@ def migrate(engine: Engine) -> None:
     Idempotent. Raises HomeError (`home.newer`) and leaves a newer database alone.
     """
     with write(engine) as conn:
-        if conn.dialect.name != "sqlite":
-            conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        found = _revision(conn)
-        if found is not None and found > HEAD_REVISION:
-            raise _newer(found)
-        if found != HEAD_REVISION:
-            _upgrade(conn)
-        install_guards(conn)
+        migrate_within(conn)
+
+
+def migrate_within(conn: Connection) -> None:
+    """Do what `migrate` does inside the caller's transaction."""
+    _take_turns(conn)
+    found = revision(conn)
+    if found is not None and found > HEAD_REVISION:
+        raise _newer(found)
+    if found != HEAD_REVISION:
+        _upgrade(conn)
+    install_guards(conn)
+
+
+def create_within(conn: Connection) -> None:
+    """Make every table in a database that holds none of ours, in the caller's transaction.
+
+    Raises HomeError (`home.exists`) when a registry lives there.
+    """
+    _take_turns(conn)
+    if revision(conn) is not None or _any_of_ours(conn):
+        raise HomeError(
+            "the database holds a registry already",
+            code="home.exists",
+            hint="name an empty database; a registry is never overwritten",
+        )
+    migrate_within(conn)
+
+
+def drop_within(conn: Connection) -> None:
+    """Undo `create_within`, whatever was put into its tables since."""
+    for name in sorted(_our_tables()):
+        conn.execute(DropTable(SQLModel.metadata.tables[name], if_exists=True))
+    conn.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    drop_guards(conn)
+
+
+def _any_of_ours(conn: Connection) -> bool:
+    return bool(_our_tables().intersection(inspect(conn).get_table_names()))
+
+
+def _our_tables() -> set[str]:
+    """Return the names of our tables; the metadata may hold those of others too."""
+    from registry.store import catalog_tables, log_tables, sidecar_tables  # noqa: PLC0415
+
+    rows = (
+        row for room in (log_tables, catalog_tables, sidecar_tables) for row in vars(room).values()
+    )
+    tables = (row for row in rows if isinstance(row, type) and issubclass(row, SQLModel))
+    return {str(table.__tablename__) for table in tables if table is not SQLModel}
+
+
+def _take_turns(conn: Connection) -> None:
+    if conn.dialect.name != "sqlite":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
 
 def _upgrade(conn: Connection) -> None:
@@ -62,7 +116,8 @@ def _upgrade(conn: Connection) -> None:
     command.upgrade(config, HEAD_REVISION)
 
 
-def _revision(conn: Connection) -> str | None:
+def revision(conn: Connection) -> str | None:
+    """Return the schema's revision, None when the database holds no registry."""
     if not inspect(conn).has_table("alembic_version"):
         return None
     found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()

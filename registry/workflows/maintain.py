@@ -1,18 +1,17 @@
-"""Keep a registry sound: re-verify the whole log, and rebuild the projection from it."""
+"""Keep a registry sound: rebuild the projection from the log, and compare them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from sqlalchemy import Connection, Table, create_engine, delete, select
 from sqlmodel import SQLModel
 
 from registry.catalog.projector import project
-from registry.core.answers import LogReport
-from registry.core.entries import LogEntry
-from registry.core.statements import Statement
-from registry.log.check import check_log as run_check
+from registry.core.notes import VerifierKey
+from registry.log.head import read_head
+from registry.log.replay import Replay, stored_records
 from registry.log.submission import Accepted
 from registry.store import catalog_tables
 from registry.store.transaction import read, write
@@ -22,7 +21,8 @@ from registry.workflows.services import Services
 Progress = Callable[[int, int], None]
 Rows = Sequence[tuple[object, ...]]
 
-_BATCH = 500
+BATCH = 500
+"""Records that are projected at a time."""
 PROJECTION: tuple[Table, ...] = tuple(
     table_of(row)
     for row in (
@@ -44,27 +44,20 @@ PROJECTION: tuple[Table, ...] = tuple(
 """Every table that is a pure function of the log."""
 
 
-def check_log(services: Services, progress: Progress | None = None) -> LogReport:
-    """Re-verify tree, checkpoint, envelopes, signatures, trust and schemas of every record."""
-    found = run_check(services.reader, services.schemas, progress=progress)
-    return LogReport(
-        origin=found.origin,
-        size=found.size,
-        root=found.root,
-        ok=not found.problems,
-        problems=tuple(found.problems),
-    )
-
-
 def rebuild_catalog(services: Services, progress: Progress | None = None) -> int:
     """Drop every projection row and derive it anew from the log; return the records read.
 
     One transaction: readers see the old projection or the new one, never a part.
     """
     with write(services.engine) as conn:
-        for table in PROJECTION:
-            conn.execute(delete(table))
-        return _project_all(services, conn, progress)
+        return rebuild_within(conn, services.reader.vkey, progress)
+
+
+def rebuild_within(conn: Connection, vkey: VerifierKey, progress: Progress | None = None) -> int:
+    """Rebuild the projection inside the caller's transaction; return the records read."""
+    for table in PROJECTION:
+        conn.execute(delete(table))
+    return _project_stored(conn, conn, vkey, progress)
 
 
 def check_catalog(services: Services, progress: Progress | None = None) -> tuple[str, ...]:
@@ -75,11 +68,9 @@ def check_catalog(services: Services, progress: Progress | None = None) -> tuple
     """
     scratch = create_engine("sqlite://")
     SQLModel.metadata.create_all(scratch, tables=list(PROJECTION))
-    with scratch.begin() as conn:
-        _project_all(services, conn, progress)
-        derived = projection_rows(conn)
-    with read(services.engine) as conn:
-        stored = projection_rows(conn)
+    with read(services.engine) as source, scratch.begin() as conn:
+        _project_stored(source, conn, services.reader.vkey, progress)
+        derived, stored = projection_rows(conn), projection_rows(source)
     return tuple(
         line for name, rows in derived.items() if (line := _difference(name, rows, stored[name]))
     )
@@ -94,30 +85,35 @@ def _difference(name: str, derived: Rows, stored: Rows) -> str:
     return f"{name}: {missing} rows of the log are missing or altered, {extra} are not of the log"
 
 
-def _project_all(services: Services, conn: Connection, progress: Progress | None) -> int:
-    total, done = services.reader.head().size, 0
-    records = iter_records(services)
-    while batch := list(islice(records, _BATCH)):
-        project(conn, batch)
-        done += len(batch)
+def _project_stored(
+    source: Connection, target: Connection, vkey: VerifierKey, progress: Progress | None
+) -> int:
+    """Project the log that one connection reads through another, which may be the same."""
+    total = read_head(source).size
+    replay = Replay(vkey)
+    records = map(replay.accept, stored_records(source))
+    return derive(target, records, total, progress=progress)
+
+
+def derive(
+    conn: Connection,
+    records: Iterable[Accepted],
+    total: int,
+    *,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> int:
+    """Project records, given in log order, into empty tables; return how many.
+
+    The rows do not depend on `batch`. `total` is for `progress` alone.
+    """
+    source, done = iter(records), 0
+    while chunk := list(islice(source, batch)):
+        project(conn, chunk)
+        done += len(chunk)
         if progress is not None:
             progress(done, total)
     return done
-
-
-def iter_records(services: Services) -> Iterator[Accepted]:
-    """Yield every record of the log in order, as the projector takes it."""
-    for index, entry_bytes, envelope in services.reader.records():
-        entry = LogEntry.parse(entry_bytes)
-        yield Accepted(
-            index=index,
-            time_ms=entry.time_ms,
-            entry=entry_bytes,
-            leaf_hash=entry.leaf_hash(),
-            statement=Statement.parse(envelope.payload),
-            envelope=envelope,
-            keyid=envelope.signatures[0].keyid,
-        )
 
 
 def projection_rows(conn: Connection) -> dict[str, Rows]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from registry.core import predicates
@@ -15,6 +19,7 @@ from registry.core.trust import TrustKey
 from registry.errors import HomeError, InputError
 from registry.settings import Home, Settings, default_actor, write_config
 from registry.signing.keys import generate_key, note_key, public_pem, write_secret
+from registry.workflows.fresh import without_password
 from registry.workflows.services import PSEUDONYM_KEY, ROLES, Services, clock_ms
 from registry.workflows.submit import declare
 
@@ -24,18 +29,20 @@ LOG_KEY = "log.pem"
 LOG_VKEY = "log.vkey"
 
 
-def lay_out(root: Path, *, name: str, project: str, passphrase: str | None) -> Settings:
+def lay_out(
+    root: Path,
+    *,
+    name: str,
+    project: str,
+    passphrase: str | None,
+    database_url: str | None = None,
+) -> Settings:
     """Make the folder, its configuration and its keys; return the settings.
 
     Raises InputError for a name that cannot stand in an origin line, HomeError when the folder is
-    a home already or cannot be written. Nothing is left behind by a failure before the keys.
+    a home already or cannot be written.
     """
-    if _NAME.fullmatch(name) is None:
-        raise InputError(
-            f"name {name!r} must be lower-case letters, digits, dots and dashes", code="init.name"
-        )
-    if _SLUG.fullmatch(project) is None:
-        raise InputError(f"project {project!r} is not a slug", code="init.project")
+    check_names(name, project)
     home = Home(root.expanduser().resolve())
     if home.config.exists() or home.database.exists():
         raise HomeError(
@@ -48,6 +55,7 @@ def lay_out(root: Path, *, name: str, project: str, passphrase: str | None) -> S
         name=name,
         uuid=uuid7(clock_ms(), secrets.token_bytes(10)),
         project=project,
+        database_url=database_url,
         actor=default_actor(),
         passphrase=passphrase,
     )
@@ -67,9 +75,40 @@ def lay_out(root: Path, *, name: str, project: str, passphrase: str | None) -> S
     return settings
 
 
+def check_names(name: str, project: str) -> None:
+    """Refuse a name that cannot stand in an origin line, and a project that is no slug.
+
+    Raises InputError (`init.name`, `init.project`).
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InputError(
+            f"name {name!r} must be lower-case letters, digits, dots and dashes", code="init.name"
+        )
+    if _SLUG.fullmatch(project) is None:
+        raise InputError(f"project {project!r} is not a slug", code="init.project")
+
+
+@contextmanager
+def undone_on_failure(root: Path) -> Iterator[None]:
+    """Remove what the block put into a folder, if the block fails; what was there stays."""
+    there = set(root.iterdir()) if root.is_dir() else None
+    try:
+        yield
+    except BaseException:
+        for path in set(root.iterdir()) - (there or set()) if root.is_dir() else ():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        if there is None and root.is_dir():
+            root.rmdir()
+        raise
+
+
 def finish(settings: Settings) -> None:
     """Write the configuration: from here on the folder is a home."""
-    settings.home.config.write_text(write_config(settings), "utf-8")
+    kept = replace(settings, database_url=without_password(settings.database_url))
+    settings.home.config.write_text(write_config(kept), "utf-8")
 
 
 def genesis(services: Services) -> None:

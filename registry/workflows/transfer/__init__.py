@@ -1,0 +1,1 @@
+"""Moving a registry: export, backup, import, upgrade. Each leaves a whole result, or none."""
