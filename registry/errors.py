@@ -69,6 +69,13 @@ class ConflictError(GenopsError):
     code = "record.conflict"
 
 
+class HeldError(ConflictError):
+    """A legal hold stands on what was to be erased."""
+
+    code = "erase.held"
+    exit_code = 1
+
+
 class KeyFileError(GenopsError):
     """A private key cannot be loaded: missing, damaged, or the passphrase is wrong."""
 

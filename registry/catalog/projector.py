@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, update
 
 from registry.catalog.graph import GraphWriter
+from registry.catalog.holds import project_holds
 from registry.core.statements import (
     PREDICATE_DECISION,
     PREDICATE_GENERATION,
@@ -275,4 +276,5 @@ _OTHERS: Mapping[str, Callable[[Connection, Sequence[Logged]], None]] = {
     predicate_uri("reproduction"): _project_reproductions,
     predicate_uri("model"): _project_models,
     predicate_uri("erasure"): _project_erasures,
+    predicate_uri("hold"): project_holds,
 }

@@ -18,6 +18,7 @@ from registry.errors import AmbiguousError, NotFoundError
 from registry.store.catalog_tables import (
     DecisionRow,
     ErasureRow,
+    HoldRow,
     ModelRow,
     OutputRow,
     ReproductionRow,
@@ -34,6 +35,7 @@ DECISIONS = table_of(DecisionRow)
 REPRODUCTIONS = table_of(ReproductionRow)
 MODELS = table_of(ModelRow)
 ERASURES = table_of(ErasureRow)
+HOLDS = table_of(HoldRow)
 BLOBS = table_of(BlobRow)
 
 _MAX_CANDIDATES = 8
@@ -177,10 +179,11 @@ def records_about(conn: Connection, sha256: bytes) -> Sequence[RowMapping]:
 
 
 def records_on(conn: Connection, leaf_hash: bytes) -> Sequence[RowMapping]:
-    """Return the reproductions and erasures of one record, oldest first."""
+    """Return the reproductions and erasures of one record and the holds on it, oldest first."""
     linked = union(
         select(REPRODUCTIONS.c.record_idx).where(REPRODUCTIONS.c.of_record == leaf_hash),
         select(ERASURES.c.record_idx).where(ERASURES.c.of_record == leaf_hash),
+        select(HOLDS.c.record_idx).where(HOLDS.c.target == leaf_hash),
     )
     query = select(RECORDS).where(RECORDS.c.idx.in_(linked)).order_by(RECORDS.c.idx)
     return conn.execute(query).mappings().all()

@@ -10,8 +10,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -146,6 +146,21 @@ class Keyring:
                 hint=f"restore {SEALING_KEY_NAME} and the keyring from one backup",
             ) from None
 
+    def get_many(self, key_ids: Iterable[str]) -> dict[str, bytes | None]:
+        """Return keys by id, None for a destroyed one.
+
+        Unknown ids are left out, and keys that do not unwrap under this home's sealing key.
+        """
+        found: dict[str, bytes | None] = {}
+        with self._using() as (conn, wrapping_key):
+            for key_id in key_ids:
+                row = _row(conn, key_id)
+                if row is None:
+                    continue
+                with suppress(InvalidUnwrap, ValueError):
+                    found[key_id] = row[0] and aes_key_unwrap(wrapping_key, row[0])
+        return found
+
     def is_destroyed(self, key_id: str) -> bool:
         """Tell whether a key was destroyed."""
         with self._using() as (conn, _):
@@ -158,11 +173,15 @@ class Keyring:
         On return no file of the keyring holds the key any more. Raises UnavailableError
         (`keyring.busy`) when a reader kept its last copy alive: call again.
         """
+        self.destroy_many((key_id,))
+
+    def destroy_many(self, key_ids: Iterable[str]) -> None:
+        """Destroy keys as `destroy` does, all of them or none."""
         with self._writing() as (conn, _):
-            conn.execute(
+            conn.executemany(
                 "INSERT INTO sealing_keys VALUES (?, NULL)"
                 " ON CONFLICT (key_id) DO UPDATE SET wrapped = NULL",
-                (key_id,),
+                ((key_id,) for key_id in key_ids),
             )
         self._empty_write_ahead_log()
 

@@ -188,8 +188,10 @@ def _log_all(
         try:
             return _log(services, planned, because(planned.row["idx"]))
         except HeldError:
-            now = standing_on(services, [planned.row["idx"]])
-            return replace(planned.item, held_by=now[planned.row["idx"]])
+            held_by = standing_on(services, [planned.row["idx"]]).get(planned.row["idx"])
+            if not held_by:  # lifted again in the meantime: the caller may try again
+                raise
+            return replace(planned.item, held_by=held_by)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(due) or 1)) as pool:
         for done, (planned, item) in enumerate(zip(due, pool.map(log, due), strict=True), 1):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from registry.similarity.compare import PixelDistance, pixel_distance
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.inspect import ARGUMENTS
+from registry.workflows.leftovers import replay_folder, sweep
 from registry.workflows.materialize import materialize
 from registry.workflows.replaying import RESULT
 from registry.workflows.services import Services
@@ -113,7 +113,7 @@ def _replay_and_judge(
     overrides: Mapping[str, Any],
     out: Path | None,
 ) -> Reproduction:
-    replay = _replay(services, document, row["position"], overrides)
+    replay = _replay(services, document, row, overrides)
     path = _keep(out, row, replay) if out is not None else None
     inputs = tuple(_changed(document, row, overrides))
     recorded = document["predicate"]["buildDefinition"]["internalParameters"]
@@ -153,11 +153,11 @@ def _judge(
 
 
 def _replay(
-    services: Services, document: Mapping[str, Any], position: int, overrides: Mapping[str, Any]
+    services: Services, document: Mapping[str, Any], row: RowMapping, overrides: Mapping[str, Any]
 ) -> _Replay:
-    services.settings.home.work.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=services.settings.home.work) as name:
-        workdir = Path(name)
+    sweep(services)
+    position: int = row["position"]
+    with replay_folder(services, row["leaf_hash"]) as workdir:
         job = {
             "statement": document,
             "materials": {

@@ -89,8 +89,12 @@ class Services:
         invocation = uuid7(self.now(), self.entropy(10))
         return Head(invocation, project or self.settings.project, self._actor(actor))
 
-    def _actor(self, name: str | None) -> dict[str, Any]:
-        person = name or self.settings.actor
+    def pseudonym(self, person: str) -> str:
+        """Return the keyed pseudonym under which this registry's records know a person."""
         key = read_secret(self.settings.home.keys / PSEUDONYM_KEY)
         mac = hmac.new(key, person.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return predicates.actor(mac.hexdigest()[:32], "key", person)
+        return mac.hexdigest()[:32]
+
+    def _actor(self, name: str | None) -> dict[str, Any]:
+        person = name or self.settings.actor
+        return predicates.actor(self.pseudonym(person), "key", person)
