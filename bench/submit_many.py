@@ -14,7 +14,7 @@ from bench.harness import Bar, Row, Size, Subject, timed
 from registry.factory import assemble
 from registry.log.submission import Submission
 from registry.workflows import setup
-from registry.workflows.maintain import check_log
+from registry.workflows.check import check_log
 from registry.workflows.services import Services
 
 WANTED = 3000

@@ -40,8 +40,12 @@ class Limits:
     """Most submissions in one group commit."""
     lock_wait_s: float = 30.0
     """Longest wait for another process that is writing, seconds."""
+    check_resume_s: float = 86400.0
+    """Oldest interrupted check of the log that is continued, seconds since it began."""
     replay_s: float = 900.0
     """Longest run of a replay in its own process, seconds."""
+    witness_wait_s: float = 30.0
+    """Longest wait for another log or a witness to answer, seconds."""
     upload_bytes: int = 64 * 1024 * 1024
     """Largest upload that the service takes."""
     page_rows: int = 1000
@@ -78,6 +82,16 @@ class Home:
     def keys(self) -> Path:
         """Signing keys (PEM) and their public halves."""
         return self.root / "keys"
+
+    @property
+    def witnesses(self) -> Path:
+        """Public keys (`*.vkey`) of the witnesses whose cosignatures count here."""
+        return self.root / "witnesses"
+
+    @property
+    def witnessed(self) -> Path:
+        """Public keys (`*.vkey`) of other logs that are followed, and what was last cosigned."""
+        return self.root / "witnessed"
 
     @property
     def keyring(self) -> Path:
@@ -151,6 +165,17 @@ def given_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the passphrase of the signing keys from GENOPS_PASSPHRASE, if it is set."""
     env = os.environ if environ is None else environ
     return env.get("GENOPS_PASSPHRASE") or None
+
+
+def given_database_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the database of a new home from GENOPS_DATABASE_URL, if it is set."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_DATABASE_URL") or None
+
+
+def given_limits(environ: Mapping[str, str] | None = None) -> Limits:
+    """Return the limits from GENOPS_LIMIT_<NAME> variables; raises InputError for no number."""
+    return _limits(os.environ if environ is None else environ)
 
 
 def default_actor(environ: Mapping[str, str] | None = None) -> str:

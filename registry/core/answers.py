@@ -265,14 +265,35 @@ class Reproduction(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class LogFinding(Answer):
+    """Something that does not fit, at the record with this index or in the log as a whole."""
+
+    index: int | None
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogReport(Answer):
-    """The outcome of re-verifying the whole log."""
+    """The outcome of re-verifying the whole log.
+
+    `findings` are in log order, those of the log as a whole last, and `problems` the same as
+    lines; `found` counts also those that were too many to be kept. `first_bad` is the lowest index
+    of a record that does not fit. `resumed_at` is where an interrupted check went on. Texts are
+    `locked` where the keyring could not be opened.
+    """
 
     origin: str
     size: int
     root: str
     ok: bool
     problems: tuple[str, ...] = ()
+    first_bad: int | None = None
+    findings: tuple[LogFinding, ...] = ()
+    found: int = 0
+    resumed_at: int | None = None
+    blobs: Literal["checked", "skipped"] = "skipped"
+    texts: Literal["checked", "locked", "skipped"] = "skipped"
 
 
 @dataclass(frozen=True, slots=True)

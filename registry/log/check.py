@@ -1,201 +1,244 @@
 """Checking a whole log: everything is derived again from entries and envelopes, and compared.
 
 Trusts the log's public key and nothing in the database. Names every record that does not fit, and
-what about it.
+what about it: the same in the same order, whatever the number of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, func, select
-
-from registry.core.digests import sha256_hex
-from registry.core.dsse import Envelope
-from registry.core.entries import LogEntry
-from registry.core.merkle import leaf_hash
 from registry.core.schemas import SchemaSet
-from registry.core.statements import Statement, invocation_id
 from registry.core.tiles import TILE_WIDTH
-from registry.core.trust import PREDICATE_TRUST
-from registry.errors import FormatError, GenopsError
+from registry.errors import IntegrityError
+from registry.log import check_read
+from registry.log.check_heads import Opening, cosignature_problem
+from registry.log.check_page import Judged, Page, PageJudge
+from registry.log.check_pool import Judges, open_judges, result_of
+from registry.log.check_state import CheckState, StateFile
 from registry.log.check_tree import DerivedTree
-from registry.log.findings import CheckReport, Finding, Findings
-from registry.log.head import StoredHead, read_head
+from registry.log.findings import CheckReport, Finding, Findings, in_order
 from registry.log.reader import LogReader
 from registry.log.trust_state import TrustHistory
-from registry.store.log_tables import (
-    EnvelopeRow,
-    InvocationRow,
-    LogEntryRow,
-    TileHashRow,
-    TrustRecordRow,
-)
 from registry.store.transaction import read
-from registry.store.types import table_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of records that were checked, and of all."""
+Beside = Callable[[Page, Judged], Sequence[Finding]]
+"""Checks what lies beside the log for the records of a page: texts and blobs."""
 
-_ENTRIES = table_of(LogEntryRow)
-_ENVELOPES = table_of(EnvelopeRow)
-_INVOCATIONS = table_of(InvocationRow)
-_TILES = table_of(TileHashRow)
-_TRUST = table_of(TrustRecordRow)
-_INVOKED = select(_INVOCATIONS).where(
-    _INVOCATIONS.c.invocation_id.in_(bindparam("wanted", expanding=True))
-)
-_PAGE = TILE_WIDTH
+PAGE = TILE_WIDTH
+_SAVE_EVERY = 32
+"""Pages between two savings of the state: the work of a second or so."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """How a log is checked.
+
+    `jobs` is the number of processes; `outside` the checkpoint file; `beside` checks texts and
+    blobs. An interrupted check goes on from `state`, if it began at `oldest_ms` or later;
+    `now_ms` is when this one begins.
+    """
+
+    jobs: int = 1
+    outside: Path | None = None
+    beside: Beside | None = None
+    state: StateFile | None = None
+    now_ms: int = 0
+    oldest_ms: int = 0
 
 
 def check_log(
-    reader: LogReader, schemas: SchemaSet, *, progress: Progress | None = None
+    reader: LogReader,
+    schemas: SchemaSet,
+    *,
+    progress: Progress | None = None,
+    options: CheckOptions | None = None,
 ) -> CheckReport:
-    """Check every record, the tree and the head of a log.
+    """Check every record, the tree, the head and the checkpoints of a log.
 
     Reads in pages beside any writer, and covers what the log held when it was begun. What does
-    not fit is found and never raised; raises UnavailableError and the like when it cannot read.
+    not fit is found and never raised; raises UnavailableError when it cannot read, or when a
+    process ended before its time. However it ends, what it came to is kept in `options.state`,
+    which the caller clears. More than one process are spawned: a script that asks for them guards
+    its own start with `if __name__ == "__main__"`.
     """
-    with read(reader.engine) as conn:
-        check = _Check(reader, schemas, conn)
-    for start in range(0, check.size, _PAGE):
-        end = min(start + _PAGE, check.size)
-        with read(reader.engine) as conn:
-            check.page(conn, start, end)
-        if progress is not None:
-            progress(end, check.size)
-    return check.finish()
+    check = _Check(reader, schemas, options or CheckOptions())
+    judges = open_judges(reader.vkey, schemas, check.options.jobs, check.size - check.at)
+    try:
+        check.run(judges, progress)
+        return check.finish()
+    finally:
+        check.save()
+        judges.close()
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A page that was handed in."""
+
+    page: Page
+    answer: Future[Judged]
+    unreadable: list[Finding] = field(default_factory=list)
 
 
 class _Check:
     """One run: what was stored when it was begun, and what was derived so far."""
 
-    def __init__(self, reader: LogReader, schemas: SchemaSet, conn: Connection) -> None:
-        self._origin, self._vkey = reader.origin, reader.vkey
-        self._schemas = schemas
-        self._found = Findings()
-        self._head = self._read_head(conn)
-        self.size = self._size(conn)
-        self._listed_trust = set(conn.scalars(select(_TRUST.c.idx)))
-        tiles = {(row.level, row.idx): row.hash for row in conn.execute(select(_TILES))}
-        self._tree = DerivedTree(tiles, self._found)
-        self._trust = TrustHistory()
-        self._time_ms = 0
+    def __init__(self, reader: LogReader, schemas: SchemaSet, options: CheckOptions) -> None:
+        self.options = options
+        self._reader = reader
+        self._opening = Opening(reader, options.outside)
+        self.size = self._opening.size
+        state = self._resumed()
+        self.at = state.at
+        self._resumed_at = state.at or None
+        self._began_ms = state.began_ms
+        self._found = state.findings
+        self._tree = DerivedTree(self._found, state.frontier)
+        self._time_ms = state.time_ms
+        self._blob = state.blob
+        judge = PageJudge(reader.vkey, schemas)
+        self._trust = self._folded(judge, TrustHistory(), state.trust)
+        # Pages are handed in early by the trust records that the database's own index lists. The
+        # answer counts only if the trust before the page came out as it was guessed.
+        ahead = [index for index in self._opening.trust if self.at <= index < self.size]
+        self._guess = self._folded(judge, self._trust, ahead)
+        self._guessing = True
 
-    def page(self, conn: Connection, start: int, end: int) -> None:
-        """Check the records from `start` to before `end`."""
-        rows = {row["idx"]: row for row in conn.execute(_rows(start, end)).mappings()}
-        invocations: dict[str, int] = {}
-        for index in range(start, end):
-            if index not in rows:
-                self._found.add(index, "missing", "the log has no entry there")
-            elif name := self._record(index, rows[index]):
-                invocations[name] = index
-        self._check_invocations(conn, invocations)
-        self._tree.grow([leaf_hash(row["entry"]) for _, row in sorted(rows.items())])
+    def run(self, judges: Judges, progress: Progress | None) -> None:
+        """Check every page in order, and hand in pages ahead where that saves time."""
+        pending: deque[_Pending] = deque()
+        handed_in = self.at
+        for number in range(-(-(self.size - self.at) // PAGE)):
+            if number and number % _SAVE_EVERY == 0:
+                self.save()
+            while True:
+                while handed_in < self.size and len(pending) < self._depth(judges):
+                    pending.append(self._hand_in(judges, handed_in))
+                    handed_in = pending[-1].page.end
+                first = pending.popleft()
+                if first.page.trust.records == self._trust.records:
+                    break
+                self._guessing = False
+                pending.clear()
+                handed_in = self.at
+            self._take(first)
+            if progress is not None:
+                progress(self.at, self.size)
 
     def finish(self) -> CheckReport:
         """Compare the whole with the head, and report, records in order first."""
-        self._tree.finish(self._head, self._vkey)
-        if self._head is not None and self._head.time_ms != self._time_ms:
-            self._found.add(None, "head", "its time is not that of the newest record")
-        for index in sorted(self._listed_trust ^ set(self._trust.indices)):
-            wrong = "not listed" if index not in self._listed_trust else "listed, and is none"
-            self._found.add(index, "trust-index", f"as a trust record it is {wrong}")
-        root = self._tree.frontier.root().hex()
-        items = sorted(self._found.items, key=_in_order)
-        return CheckReport(self._origin, self.size, root, tuple(items))
+        whole = Findings()
+        whole.extend(self._opening.found)
+        head = self._opening.head
+        DerivedTree(whole, self._tree.frontier).finish(head, self._reader.vkey)
+        if head is not None and head.time_ms != self._time_ms:
+            whole.add(None, "head", "its time is not that of the newest record")
+        listed = set(self._opening.trust)
+        for index in sorted(listed ^ set(self._trust.indices)):
+            wrong = "not listed" if index not in listed else "listed, and is none"
+            whole.add(index, "trust-index", f"as a trust record it is {wrong}")
+        return CheckReport(
+            self._reader.origin,
+            self.size,
+            self._tree.frontier.root().hex(),
+            in_order([*self._found.items, *whole.items]),
+            self._found.count + whole.count,
+            self._resumed_at,
+        )
 
-    def _read_head(self, conn: Connection) -> StoredHead | None:
+    def save(self) -> None:
+        """Keep what was derived so far."""
+        if self.options.state is None or self.at == 0:
+            return
+        state = CheckState(
+            self.at,
+            self._tree.frontier,
+            self._time_ms,
+            self._trust.indices,
+            tuple(self._found.items),
+            self._found.count,
+            self._began_ms,
+            self._blob,
+        )
+        self.options.state.save(state)
+
+    def _resumed(self) -> CheckState:
+        """Return where to begin: where an interrupted check stopped, or at the first record."""
+        file = self.options.state
+        state = None if file is None else file.load(self.options.oldest_ms)
+        if state is None or state.at > self.size:
+            return CheckState.fresh(self.options.now_ms)
+        return state if state.at == self.size else replace(state, blob="")
+
+    def _depth(self, judges: Judges) -> int:
+        return judges.depth if self._guessing else 1
+
+    def _hand_in(self, judges: Judges, start: int) -> _Pending:
+        end = min(start - start % PAGE + PAGE, self.size)
+        beside = self.options.beside is not None
+        rows, unreadable = check_read.read_rows(self._reader.engine, start, end, texts=beside)
+        page = Page(start, end, rows, self._trust_before(start), beside=beside)
+        return _Pending(page, judges.hand_in(page), unreadable)
+
+    def _trust_before(self, start: int) -> TrustHistory:
+        if start == self.at:
+            return self._trust
+        records = self._guess.records
+        return TrustHistory(start, records[: bisect_left(records, start, key=lambda r: r.index)])
+
+    def _take(self, pending: _Pending) -> None:
+        """Put a page's answer together with those before it."""
+        page, judged = pending.page, result_of(pending.answer)
+        unreadable = {one.index for one in pending.unreadable}
+        self._found.extend(pending.unreadable)
+        self._found.extend(one for one in judged.found if one.index not in unreadable)
+        for index, time_ms in judged.times_ms.items():
+            if time_ms < self._time_ms:
+                self._found.add(index, "time", "it is before that of the record before")
+            self._time_ms = max(self._time_ms, time_ms)
         try:
-            return read_head(conn)
-        except FormatError as error:
-            self._found.add(None, "frontier", error.message)
-            return None
+            self._compare(page, judged)
+        except IntegrityError as error:
+            self._found.add(None, "database", error.message)
+            self._tree.grow(judged.leaves, lambda _level, _index: None)
+        if self.options.beside is not None:
+            self._found.extend(self.options.beside(page, judged))
+        self._trust = TrustHistory(page.end, (*self._trust.records, *judged.trust))
+        self.at = page.end
 
-    def _size(self, conn: Connection) -> int:
-        """Return how many records to check, from the head or, where it is bad, from the rows."""
-        rows = conn.scalar(select(func.count()).select_from(_ENTRIES)) or 0
-        size = rows if self._head is None else self._head.size
-        if rows > size:
-            self._found.add(size, "extra", f"{rows} entries, and the head covers {size}")
-        invocations = conn.scalar(select(func.count()).select_from(_INVOCATIONS)) or 0
-        if invocations != size:
-            self._found.add(None, "invocation", f"{invocations} of them for {size} records")
-        return size
-
-    def _record(self, index: int, row: RowMapping) -> str | None:
-        """Check one record; return its invocation id where it can be read."""
-        try:
-            entry = LogEntry.parse(row["entry"])
-        except GenopsError as error:
-            self._found.add(index, "entry", error.message)
-            return None
-        self._entry(index, row, entry)
-        if row["data"] is None:
-            self._found.add(index, "envelope", "it is missing")
-        elif sha256_hex(row["data"]) != entry.envelope_sha256:
-            self._found.add(index, "envelope", "its digest is not that in the entry")
-        else:
-            return self._content(index, entry, row["data"])
-        return None
-
-    def _entry(self, index: int, row: RowMapping, entry: LogEntry) -> None:
-        stored = tuple(row[name] for name in ("leaf_hash", "payload_sha256", "envelope_sha256"))
-        named = (bytes.fromhex(entry.payload_sha256), bytes.fromhex(entry.envelope_sha256))
-        if stored != (leaf_hash(row["entry"]), *named):
-            self._found.add(index, "entry", "it does not have the digests stored beside it")
-        if entry.time_ms < self._time_ms:
-            self._found.add(index, "time", "it is before that of the record before")
-        self._time_ms = max(self._time_ms, entry.time_ms)
-
-    def _content(self, index: int, entry: LogEntry, data: bytes) -> str | None:
-        """Check what the envelope says, up to the first thing that does not fit."""
-        step = "envelope"
-        try:
-            envelope = Envelope.parse(data)
-            if envelope.payload_sha256 != entry.payload_sha256:
-                self._found.add(index, "payload", "its digest is not that in the entry")
-                return None
-            step = "statement"
-            statement = Statement.parse(envelope.payload)
-            name = invocation_id(statement)
-            step = "schema"
-            self._schemas.check_statement(statement.document)
-            step = "trust"
-            self._judge(index, entry, statement, envelope)
-        except GenopsError as error:
-            self._found.add(index, step, error.message)
-            return None
-        return name
-
-    def _judge(self, index: int, entry: LogEntry, statement: Statement, envelope: Envelope) -> None:
-        """Judge the signer by the trust records before this one; raises TrustError."""
-        state = self._trust.newest
-        if state is not None:
-            state.authorize(envelope, statement.predicate_type, entry.time_ms)
-        if state is None or statement.predicate_type == PREDICATE_TRUST:
-            self._trust = self._trust.extended(index, entry, statement, envelope, self._vkey)
-
-    def _check_invocations(self, conn: Connection, derived: Mapping[str, int]) -> None:
-        rows = conn.execute(_INVOKED, {"wanted": list(derived)})
-        stored: dict[str, int] = {row.invocation_id: row.idx for row in rows}
-        for name, index in derived.items():
-            if stored.get(name) != index:
+    def _compare(self, page: Page, judged: Judged) -> None:
+        """Compare what a page gives with what other tables hold."""
+        with read(self._reader.engine) as conn:
+            invocations = check_read.stored_invocations(conn, judged.invocations)
+            size = self._tree.frontier.size  # less than the page's start where entries are gone
+            tiles = check_read.stored_tiles(conn, size, size + len(judged.leaves))
+            cosigned = check_read.cosigned(conn, page.start, page.end)
+        for name, index in judged.invocations.items():
+            if invocations.get(name) != index:
                 self._found.add(index, "invocation", f"{name} does not lead to it")
+        for at, witness, note in cosigned:
+            tree = self._tree.frontier.extend(judged.leaves[: at - page.start])
+            if problem := cosignature_problem(note, at, tree, self._reader.vkey):
+                self._found.add(None, "cosignature", f"by {witness} on {at} records: {problem}")
+        self._tree.grow(judged.leaves, tiles)
+
+    def _folded(
+        self, judge: PageJudge, history: TrustHistory, indices: Sequence[int]
+    ) -> TrustHistory:
+        """Return the history with the trust records at these places, as far as they are any."""
+        for index in indices:
+            rows, _ = check_read.read_rows(self._reader.engine, index, index + 1, texts=False)
+            judged = judge.judge(Page(index, index + 1, rows, history))
+            history = TrustHistory(index + 1, (*history.records, *judged.trust))
+        return history
 
 
-def _rows(start: int, end: int) -> Select[Any]:
-    return (
-        select(_ENTRIES, _ENVELOPES.c.data)
-        .outerjoin(_ENVELOPES, _ENVELOPES.c.sha256 == _ENTRIES.c.envelope_sha256)
-        .where(_ENTRIES.c.idx >= start, _ENTRIES.c.idx < end)
-    )
-
-
-def _in_order(finding: Finding) -> tuple[bool, int]:
-    return finding.index is None, finding.index or 0
-
-
-__all__ = ["CheckReport", "Finding", "Progress", "check_log"]
+__all__ = ["CheckOptions", "CheckReport", "Finding", "Progress", "check_log"]

@@ -1,77 +1,70 @@
-"""The tree derived anew from the leaves, held against the stored tiles, right edge and head."""
+"""The tree derived anew from the leaves, held against stored tiles, right edge and checkpoints.
+
+Keeps the right edge only, so that a check can stop and go on with a few hashes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from registry.core import checkpoints
-from registry.core.merkle import Frontier, subtree_root
+from registry.core.merkle import Frontier, node_hash
 from registry.core.notes import VerifierKey
-from registry.core.tiles import TILE_WIDTH
+from registry.core.tiles import TILE_HEIGHT
 from registry.errors import GenopsError
 from registry.log.findings import Findings
 from registry.log.head import StoredHead
 
-TileRoots = Mapping[tuple[int, int], bytes]
-"""Stored roots of full tiles, by tile level (1 covers 256 leaves) and index."""
+StoredTile = Callable[[int, int], object]
+"""The stored root of a full tile by tile level (1 covers 256 leaves) and index; None for none."""
 
 
 class DerivedTree:
     """Grows leaf by leaf and compares every full tile's root with the stored one."""
 
-    def __init__(self, stored: TileRoots, found: Findings) -> None:
-        self.frontier = Frontier()
-        self._stored = dict(stored)
+    def __init__(self, found: Findings, frontier: Frontier | None = None) -> None:
+        self.frontier = frontier or Frontier()
         self._found = found
-        self._open_tiles: list[list[bytes]] = []
-        self._full: list[int] = []
 
-    def grow(self, leaves: Sequence[bytes]) -> None:
+    def grow(self, leaves: Sequence[bytes], stored: StoredTile) -> None:
         """Add leaf hashes, in log order."""
-        self.frontier = self.frontier.extend(leaves)
+        size, hashes = self.frontier.size, list(self.frontier.hashes)
         for leaf in leaves:
-            self._add(0, leaf)
+            node, height, index = leaf, 0, size
+            while index & 1:
+                node = node_hash(hashes.pop(), node)
+                index >>= 1
+                height += 1
+                if height % TILE_HEIGHT == 0:
+                    self._compare(height // TILE_HEIGHT, index, node, stored)
+            hashes.append(node)
+            size += 1
+        self.frontier = Frontier(size, tuple(hashes))
 
     def finish(self, head: StoredHead | None, vkey: VerifierKey) -> None:
         """Compare the whole with the head (None where it could not be read)."""
-        for level, index in self._stored:
-            self._found.add(None, "tile", f"a root of tile {index} at level {level} is too many")
         if head is None:
             return
         if self.frontier != head.frontier:
             self._found.add(None, "frontier", "the stored right edge is not that of the entries")
         if head.size:
-            self._check_note(head.note, vkey)
+            problem = note_problem(head.note, vkey, self.frontier)
+            if problem:
+                self._found.add(None, "checkpoint", problem)
 
-    def _add(self, level: int, node: bytes) -> None:
-        if len(self._open_tiles) == level:
-            self._open_tiles.append([])
-            self._full.append(0)
-        tile = self._open_tiles[level]
-        tile.append(node)
-        if len(tile) < TILE_WIDTH:
-            return
-        root = subtree_root(tile)
-        tile.clear()
-        self._compare(level + 1, self._full[level], root)
-        self._full[level] += 1
-        self._add(level + 1, root)
-
-    def _compare(self, level: int, index: int, root: bytes) -> None:
-        stored = self._stored.pop((level, index), None)
-        if stored != root:
-            what = "is missing" if stored is None else "is not that of the entries"
+    def _compare(self, level: int, index: int, root: bytes, stored: StoredTile) -> None:
+        there = stored(level, index)
+        if there != root:
+            what = "is missing" if there is None else "is not that of the entries"
             self._found.add(None, "tile", f"the root of tile {index} at level {level} {what}")
 
-    def _check_note(self, note: bytes, vkey: VerifierKey) -> None:
-        try:
-            checkpoint = checkpoints.verify(note, vkey)
-        except GenopsError as error:
-            self._found.add(None, "checkpoint", error.message)
-            return
-        if (checkpoint.size, checkpoint.root) != (self.frontier.size, self.frontier.root()):
-            self._found.add(
-                None,
-                "checkpoint",
-                f"it signs {checkpoint.size} records with another root than that of the entries",
-            )
+
+def note_problem(note: bytes, vkey: VerifierKey, tree: Frontier) -> str:
+    """Say why a note is not the log's checkpoint of this tree; "" when it is."""
+    try:
+        checkpoint = checkpoints.verify(note, vkey)
+    except GenopsError as error:
+        return error.message
+    if (checkpoint.size, checkpoint.root) != (tree.size, tree.root()):
+        return f"it signs {checkpoint.size} records with another root than that of the entries"
+    return ""

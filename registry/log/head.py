@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, select, update
 
 from registry.core.merkle import Frontier
+from registry.errors import FormatError
 from registry.store.bulk import insert_missing
 from registry.store.log_tables import LogHeadRow
-from registry.store.types import table_of
+from registry.store.types import as_stored, table_of
 
 _HEAD = table_of(LogHeadRow)
 _ONLY = 1
-_READ = select(_HEAD)
-_LOCK = select(_HEAD).with_for_update()  # SQLite holds its one write lock already
+_READ = select(*map(as_stored, _HEAD.c))
+_LOCK = _READ.with_for_update()  # SQLite holds its one write lock already
 _WRITE = update(_HEAD).where(_HEAD.c.id == _ONLY)
 _EMPTY = {"id": _ONLY, "size": 0, "frontier": b"", "checkpoint": b"", "time_ms": 0}
 
@@ -37,7 +38,7 @@ class StoredHead:
 
 
 def read_head(conn: Connection) -> StoredHead:
-    """Return the head."""
+    """Return the head; raises FormatError (`log.head`, `tree.invalid`) when it was altered."""
     return _parsed(conn.execute(_READ).mappings().one_or_none())
 
 
@@ -64,5 +65,8 @@ def write_head(conn: Connection, head: StoredHead) -> None:
 def _parsed(row: RowMapping | None) -> StoredHead:
     if row is None:
         return StoredHead(Frontier(), b"", 0)
+    types = {"size": int, "frontier": bytes, "checkpoint": bytes, "time_ms": int}
+    if not all(isinstance(row[name], kind) for name, kind in types.items()):
+        raise FormatError("the head row holds values of other types", code="log.head")
     frontier = Frontier.from_bytes(row["size"], row["frontier"])
     return StoredHead(frontier, row["checkpoint"], row["time_ms"])

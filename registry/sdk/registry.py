@@ -237,6 +237,12 @@ class Registry:
 
         return evidence(self._services, str(ref), texts=texts)
 
+    def evidence_bundle(self, named: Sequence[str | Path], *, texts: bool = True) -> bytes:
+        """Return a ZIP that proves the records of several assets offline; see `evidence`."""
+        from registry.workflows.evidence import evidence_bundle
+
+        return evidence_bundle(self._services, [str(ref) for ref in named], texts=texts)
+
     def register_model(
         self,
         source: str | Path,
@@ -268,11 +274,31 @@ class Registry:
 
         return list_models(self._services)
 
-    def check_log(self, progress: Progress | None = None) -> LogReport:
-        """Re-verify the whole log: tree, checkpoint, envelopes, signatures, trust, schemas."""
-        from registry.workflows.maintain import check_log
+    def check_log(
+        self,
+        progress: Progress | None = None,
+        *,
+        blobs: bool = False,
+        jobs: int = 1,
+        fresh: bool = False,
+        blob_progress: Progress | None = None,
+    ) -> LogReport:
+        """Re-verify the whole log: tree, checkpoints, envelopes, signatures, trust, schemas.
 
-        return check_log(self._services, progress)
+        With `blobs`, the vault's bytes and the sealed texts too. A check that was interrupted is
+        continued unless `fresh`. With more than one of `jobs` a long log is checked by spawned
+        processes: a script guards its own start with `if __name__ == "__main__"` then.
+        """
+        from registry.workflows.check import check_log
+
+        return check_log(
+            self._services,
+            progress,
+            blobs=blobs,
+            jobs=jobs,
+            fresh=fresh,
+            blob_progress=blob_progress,
+        )
 
     def rebuild_catalog(self, progress: Progress | None = None) -> int:
         """Derive the projection anew from the log; return the number of records read."""

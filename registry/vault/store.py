@@ -98,6 +98,21 @@ class Vault:
             found = _digests(_chunks(file))
         _compare(blob, found)
 
+    def found_at(self, blob: Blob) -> Blob:
+        """Return what lies in a blob's place, by its own digests and size, whatever it is.
+
+        Raises MaterialError (`material.missing`), UnavailableError (`vault.unreadable`).
+        """
+        try:
+            with self._open(blob) as file:
+                return _digests(_chunks(file))
+        except OSError as error:
+            raise UnavailableError(
+                f"the vault's copy of sha256:{blob.sha256} cannot be read: {error.strerror}",
+                code="vault.unreadable",
+                hint=f"check the disk and the permissions of {self.root}",
+            ) from error
+
     def read(self, blob: Blob) -> bytes:
         """Return a blob's bytes after checking their size and SHA-256.
 

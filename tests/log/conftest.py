@@ -184,11 +184,13 @@ def make_head() -> Head:
     return Head(invocation, "brand", actor("u-0f1e2d3c", "key", "Ada Lovelace"))
 
 
-def generation_of(number: int | None = None, invocation: str | None = None) -> SealedPayload:
+def generation_of(
+    number: int | None = None, invocation: str | None = None, **external: Any
+) -> SealedPayload:
     number = next(_numbers) if number is None else number
     made = Generation(
         build_type=build_uri("callable"),
-        external={"steps": 20, "guidance": 7.5, "number": number},
+        external={"steps": 20, "guidance": 7.5, "number": number, **external},
         internal={"dtype": "float16"},
         materials=[Material("model/base", "model", sha256_hex(b"model"))],
         outputs=[Output(b"pixels %d" % number, "image/png", seed=str(number))],

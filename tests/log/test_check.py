@@ -170,6 +170,10 @@ class Forger:
         leaf, data = entry.leaf_hash(), entry.to_bytes()
         self.statements += [
             (
+                "DELETE FROM envelopes WHERE sha256 ="
+                f" (SELECT envelope_sha256 FROM log_entries WHERE idx = {index})"
+            ),
+            (
                 f"UPDATE log_entries SET entry = {hexed(data)}, leaf_hash = {hexed(leaf)},"
                 f" payload_sha256 = x'{parsed.payload_sha256}', envelope_sha256 = x'{sha256}'"
                 f" WHERE idx = {index}"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, pae
 from registry.core.entries import LogEntry
 from registry.core.fingerprint import FingerprintValue
-from registry.core.generation import Blob
+from registry.core.generation import Blob, Sealed
 from registry.errors import (
     ConflictError,
     ErasedError,
@@ -192,7 +192,7 @@ def test_a_stranger_is_refused_even_with_a_known_payload(lab: Lab, sequencer: Se
 def test_sealed_texts_open_with_the_key_that_the_keyring_holds(
     lab: Lab, sequencer: Sequencer
 ) -> None:
-    made = generation_of()
+    made = generation_of(prompt=Sealed("a red mug"))
     key_id = made.payload_sha256
     sealed = encrypt(KEY, b"disclosures", key_id)
     more = {"sealed": sealed, "seal_key": KEY}
@@ -213,7 +213,7 @@ def test_a_refused_submission_leaves_no_key(lab: Lab, sequencer: Sequencer) -> N
 def test_submitting_again_never_replaces_a_key_nor_revives_an_erased_one(
     lab: Lab, sequencer: Sequencer
 ) -> None:
-    made = generation_of()
+    made = generation_of(prompt=Sealed("a red mug"))
     sequencer.submit(lab.submission(made, by="generator", sealed=b"one", seal_key=KEY))
     again = lab.submission(made, by="generator", sealed=b"two", seal_key=bytes(32))
     assert not sequencer.submit(again).new
