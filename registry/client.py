@@ -141,6 +141,12 @@ class RemoteRegistry:
         """Return the evidence file of an asset's record, with or without its texts."""
         return self._send("GET", _asset(ref, "evidence"), params={"texts": texts}).content
 
+    def evidence_bundle(self, named: Sequence[str | Path], *, texts: bool = True) -> bytes:
+        """Return a ZIP with the evidence of several assets' records, packed here."""
+        from registry.core.evidence_zip import build_bundle  # noqa: PLC0415  # only here
+
+        return build_bundle([self.evidence(ref, texts=texts) for ref in named])
+
     def find(self, source: str | Path | bytes, *, radius: int = 62) -> FindResult:
         """Look a picture up: same bytes, same pixels, or alike within `radius` bits of 256."""
         from registry.similarity.finder import FindResult  # noqa: PLC0415  # heavy, and only here

@@ -127,6 +127,23 @@ class EvidenceView(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceFileView(Answer):
+    """One file of a ZIP of evidence, and what it proves."""
+
+    file: str
+    evidence: EvidenceView
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceBundleView(Answer):
+    """What a ZIP of evidence proves; `checks` are those of the ZIP itself."""
+
+    ok: bool
+    checks: tuple[EvidenceCheckView, ...]
+    files: tuple[EvidenceFileView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogCheck(Answer):
     """Whether the catalog is what the log gives; each table that differs as one line."""
 

@@ -1,13 +1,12 @@
-"""Verbs that prove: the log's head, its check, single records, and evidence files."""
+"""Verbs that look into the log: its head, its check, single records and their proofs."""
 
-from pathlib import Path
+import sys
 from typing import Annotated
 
 import typer
 
 from registry.cli.frame import Verb, subcommands
-from registry.cli.options import Asset, Home, Json
-from registry.errors import InputError
+from registry.cli.options import Home, Json
 
 log = subcommands("Look into the log: head, records, proofs, full check.")
 
@@ -31,20 +30,50 @@ def head(home: Home = None, json: Json = False) -> None:
 
 
 @log.command("check", cls=Verb)
-def check(home: Home = None, json: Json = False) -> None:
-    """Verify the whole log: tree, checkpoint, signatures, trust at log time and schemas.
+def check(
+    blobs: Annotated[
+        bool,
+        typer.Option("--blobs", help="Also read every blob in the vault and every sealed text."),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Processes to use; else one per core."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew, even if a check was interrupted.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Verify the whole log: tree, checkpoints, signatures, trust at log time and schemas.
 
-    Ends with 1 when anything is wrong, and names it.
+    Ends with 1 when anything is wrong, and names the first bad record and what is wrong with it.
+    A check that was interrupted goes on where it stopped. What is derived from the log is compared
+    by `genops catalog check`.
 
     For example:
       genops log check
+      genops log check --blobs --jobs 4
+      genops log check --json
     """
-    from registry.cli.opening import opened
+    from registry.cli.opening import opened_here
     from registry.cli.output import emit
-    from registry.cli.render.reports import log_report
+    from registry.cli.progress import progress
+    from registry.cli.render.checks import log_report
+    from registry.workflows.check import cores
 
-    with opened(home) as registry:
-        report = registry.check_log()
+    try:
+        with opened_here(home, "log check") as registry, progress() as line:
+            report = registry.check_log(
+                line("records"),
+                blobs=blobs,
+                jobs=jobs or cores(),
+                fresh=fresh,
+                blob_progress=line("blobs") if blobs else None,
+            )
+    except KeyboardInterrupt as stop:
+        print(*stop.args, file=sys.stderr)
+        raise
     emit(report, log_report, as_json=json)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -92,65 +121,3 @@ def prove(
 
     with opened_here(home, "log prove") as registry:
         emit(log_proof(registry, record), render, as_json=json)
-
-
-def evidence(
-    asset: Asset,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it here; else to stdout.")
-    ] = None,
-    texts: Annotated[
-        bool,
-        typer.Option("--texts/--no-texts", help="Disclose the sealed texts, or withhold them."),
-    ] = True,
-    home: Home = None,
-    json: Json = False,  # noqa: ARG001  # an evidence file is JSON either way
-) -> None:
-    """Write a file that proves an asset's record offline.
-
-    One JSON file with the signed record, its proof, its texts and the trusted keys; check it with
-    `genops verify-evidence` and the log's public key.
-
-    For example:
-      genops evidence 3f2a9c81 --out asset.evidence.json
-    """
-    from registry.cli.opening import opened
-    from registry.cli.output import put
-
-    with opened(home) as registry:
-        data = registry.evidence(asset) if texts else registry.evidence(asset, texts=False)
-    if out is None:
-        put(data.decode("utf-8") + "\n")
-        return
-    out.write_bytes(data)
-
-
-def verify_evidence(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The evidence file.")],
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="VKEY|FILE", help="The log's public key, or a file; else the home's."
-        ),
-    ] = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Verify an evidence file with only the log's public key.
-
-    The key must come from somewhere you trust, never from who sent the file. Ends with 1 when a
-    check fails.
-
-    For example:
-      genops verify-evidence asset.evidence.json --key log.vkey
-    """
-    from registry.cli.output import emit
-    from registry.cli.proofs import evidence_view, home_log_key, log_key
-    from registry.cli.render.reports import evidence as render
-
-    if key is not None and home is not None:
-        raise InputError("--key and --home both name a key", code="usage", hint="give one of them")
-    trusted = log_key(key) if key is not None else home_log_key(home)
-    view = evidence_view(file.read_bytes(), trusted)
-    emit(view, render, as_json=json)
-    raise typer.Exit(0 if view.ok else 1)

@@ -53,8 +53,8 @@ SECTIONS = (
         "Prove",
         {
             "log": "registry.cli.logs:log",
-            "evidence": "registry.cli.logs:evidence",
-            "verify-evidence": "registry.cli.logs:verify_evidence",
+            "evidence": "registry.cli.evidence:evidence",
+            "verify-evidence": "registry.cli.evidence:verify_evidence",
         },
     ),
     Section(

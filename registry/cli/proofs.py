@@ -6,13 +6,25 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.cli.answers import EvidenceCheckView, EvidenceView, LogHead, LogProof, LogRecord
+from registry.cli.answers import (
+    EvidenceBundleView,
+    EvidenceCheckView,
+    EvidenceFileView,
+    EvidenceView,
+    LogHead,
+    LogProof,
+    LogRecord,
+)
 from registry.core.entries import LogEntry
 from registry.core.statements import Statement
 from registry.core.times import format_time
 from registry.errors import FormatError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registry.core.evidence import EvidenceCheck, EvidenceReport
+    from registry.core.evidence_zip import BundleReport
     from registry.sdk import Registry
 
 _INDEX = re.compile("[0-9]{1,7}")
@@ -87,16 +99,42 @@ def home_log_key(home: str | None) -> str:
     return str(vkey_of(load_settings(where)))
 
 
-def evidence_view(data: bytes, log_vkey: str) -> EvidenceView:
-    """Check an evidence file against the log's public key; InputError for a malformed key."""
+def read_evidence(file: Path) -> bytes:
+    """Return the bytes of an evidence file; InputError when it is too long for one."""
+    from registry.core.evidence_zip import MAX_BUNDLE_BYTES
+
+    with file.open("rb") as stream:
+        data = stream.read(MAX_BUNDLE_BYTES + 1)
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise InputError(
+            f"{file} is over the {MAX_BUNDLE_BYTES} bytes of any evidence", code="file.too-large"
+        )
+    return data
+
+
+def evidence_view(data: bytes, log_vkey: str) -> EvidenceView | EvidenceBundleView:
+    """Check evidence, JSON or ZIP, against the log's public key; InputError for a malformed key."""
     from registry.core.evidence import verify_evidence
+    from registry.core.evidence_zip import MAGIC, verify_bundle
+    from registry.core.notes import VerifierKey
 
     try:
-        report = verify_evidence(data, log_vkey=log_vkey)
+        VerifierKey.parse(log_vkey)
     except FormatError as error:
         raise InputError(
             error.message, code=error.code, hint="a log's public key is one line: name+id+key"
         ) from None
+    if data.startswith(MAGIC):
+        return _bundle_view(verify_bundle(data, log_vkey=log_vkey))
+    return _file_view(verify_evidence(data, log_vkey=log_vkey))
+
+
+def _bundle_view(report: BundleReport) -> EvidenceBundleView:
+    files = [EvidenceFileView(name, _file_view(found)) for name, found in report.files.items()]
+    return EvidenceBundleView(report.ok, _check_views(report.checks), tuple(files))
+
+
+def _file_view(report: EvidenceReport) -> EvidenceView:
     return EvidenceView(
         ok=report.ok,
         record=report.record_id,
@@ -104,7 +142,11 @@ def evidence_view(data: bytes, log_vkey: str) -> EvidenceView:
         time=None if report.log_time_ms is None else format_time(report.log_time_ms),
         tree_size=report.tree_size,
         signer=report.signer.keyid if report.signer else None,
-        checks=tuple(EvidenceCheckView(c.name, c.state, c.detail) for c in report.checks),
+        checks=_check_views(report.checks),
         withheld=report.withheld,
         statement=None if report.document is None else dict(report.document),
     )
+
+
+def _check_views(checks: Sequence[EvidenceCheck]) -> tuple[EvidenceCheckView, ...]:
+    return tuple(EvidenceCheckView(c.name, c.state, c.detail) for c in checks)

@@ -51,7 +51,7 @@ def answer_types() -> Mapping[str, Any]:
         "log check": answers.LogReport,
         "log entry": own.LogRecord,
         "log prove": own.LogProof,
-        "verify-evidence": own.EvidenceView,
+        "verify-evidence": own.EvidenceView | own.EvidenceBundleView,
         "catalog rebuild": own.Rebuilt,
         "catalog check": own.CatalogCheck,
         "catalog models": list[own.ModelView],

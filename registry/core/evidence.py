@@ -284,9 +284,13 @@ def _check_inclusion(item: EvidenceItem, head: Checkpoint) -> bool:
 def _check_trust_records(evidence: Evidence, head: Checkpoint) -> bool:
     """Check that the log holds every trust record, in the order of the log, from index 0."""
     for item in evidence.trust:
-        _check_payload(item)
-        _check_envelope(item)
-        _check_inclusion(item, head)
+        try:
+            _check_payload(item)
+            _check_envelope(item)
+            _check_inclusion(item, head)
+        except IntegrityError as error:
+            where = f"trust record at index {item.proof.index}"
+            raise IntegrityError(f"{where}: {error.message}", code=error.code) from None
     indices = [item.proof.index for item in evidence.trust]
     if indices[0] != 0 or any(a >= b for a, b in pairwise(indices)):
         raise _mismatch("the trust records are not in the log's order, starting at index 0")

@@ -28,7 +28,6 @@ from registry.core.answers import (
     DoctorReport,
     GateDecision,
     GateReport,
-    LogReport,
     MirrorReport,
     Receipt,
     Reproduction,
@@ -143,16 +142,6 @@ def _json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def log_report(report: LogReport) -> RenderableType:
-    """Return whether the whole log holds, and every problem."""
-    head = verdict(report.ok, "the log holds", "THE LOG DOES NOT HOLD")
-    return lines(
-        head,
-        fields([("origin", report.origin), ("records", report.size), ("root", report.root)]),
-        *(literal(f"  {problem}", BAD) for problem in report.problems),
-    )
-
-
 def mirrors(reports: Sequence[MirrorReport]) -> RenderableType:
     """Return what was sent to each mirror and what is waiting."""
     rows = [(r.target, r.sent, r.failed, r.pending, literal(r.error)) for r in reports]
@@ -217,30 +206,6 @@ def log_record(record: own.LogRecord) -> str:
 
 def _verbatim(text: str) -> str:
     return "".join(f"{visible(line)}\n" for line in text.rstrip("\n").split("\n"))
-
-
-_STATE_STYLE = {"passed": GOOD, "failed": BAD, "skipped": WARN}
-
-
-def evidence(view: own.EvidenceView) -> RenderableType:
-    """Return whether an evidence file proves its record, and every check."""
-    rows = [
-        (literal(c.state, _STATE_STYLE[c.state]), c.name, literal(c.detail)) for c in view.checks
-    ]
-    return lines(
-        verdict(view.ok, "the evidence holds", "THE EVIDENCE DOES NOT HOLD"),
-        fields(
-            [
-                ("record", view.record),
-                ("index", view.index),
-                ("time", when(view.time) if view.time else None),
-                ("log of", plural(view.tree_size, "record") if view.tree_size else None),
-                ("signed by", view.signer),
-                ("withheld", ", ".join(view.withheld)),
-            ]
-        ),
-        table(("", "", ""), rows, fold=(2,)),
-    )
 
 
 def rebuilt(done: own.Rebuilt) -> RenderableType:
