@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
+from registry.catalog.holds import refuse_held
 from registry.catalog.projector import project
 from registry.core.notes import VerifierKey
 from registry.log.reader import LogReader
 from registry.resources import schema_set
 from registry.sdk import Registry
-from registry.settings import Settings, default_home, is_url, load_settings
+from registry.settings import (
+    Settings,
+    default_home,
+    given_database_url,
+    given_passphrase,
+    is_url,
+    load_settings,
+)
 from registry.signing.keys import open_signer
 from registry.signing.sealing import Keyring
 from registry.store.engine import open_engine
 from registry.vault.blobs import BlobIndex
 from registry.vault.store import Vault
 from registry.workflows import setup
+from registry.workflows.fresh import fresh_database
 from registry.workflows.services import Services, clock_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
     from registry.client import RemoteRegistry
+    from registry.core.transfers import ImportReport, UpgradeReport
     from registry.log.sequencer import Sequencer
+    from registry.log.submission import Accepted
+
+Steps = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def open_registry(
@@ -60,18 +79,67 @@ def create_registry(
     name: str = "genops",
     project: str = "default",
     passphrase: str | None = None,
+    database_url: str | None = None,
 ) -> Registry:
     """Make a registry in a folder: keys, database, vault, and the trust record at index 0.
 
-    Raises InputError for a name that cannot stand in the log's origin, HomeError when the folder
-    is a registry already or cannot be written.
+    `database_url` is an empty Postgres database for log and catalog; else GENOPS_DATABASE_URL,
+    else SQLite in the folder. Raises InputError for a name that cannot stand in the log's origin,
+    HomeError when the folder or the database is a registry already or cannot be written. A failure
+    leaves nothing behind.
     """
-    settings = setup.lay_out(Path(path), name=name, project=project, passphrase=passphrase)
-    services = assemble(settings, create=True)
-    services.vault.init()
-    setup.genesis(services)
-    setup.finish(settings)
+    root = Path(path).expanduser().resolve()
+    url = database_url or given_database_url()
+    with setup.undone_on_failure(root):
+        settings = setup.lay_out(
+            root, name=name, project=project, passphrase=passphrase, database_url=url
+        )
+        with fresh_database(settings):
+            services = assemble(settings, create=True)
+            services.vault.init()
+            setup.genesis(services)
+            setup.finish(settings)
     return Registry(services)
+
+
+def import_registry(
+    source: str | Path,
+    path: str | Path,
+    *,
+    database_url: str | None = None,
+    keys: str | Path | None = None,
+    log_key: str | None = None,
+    passphrase: Callable[[], str | None] = given_passphrase,
+    steps: Steps | None = None,
+) -> ImportReport:
+    """Make a home from an export or a backup; see `registry.workflows.transfer.importing`.
+
+    `database_url` is an empty Postgres database; else GENOPS_DATABASE_URL, else SQLite.
+    """
+    from registry.workflows.transfer.importing import import_home
+
+    more = {} if steps is None else {"steps": steps}
+    return import_home(
+        source,
+        path,
+        assemble=assemble,
+        database_url=database_url or given_database_url(),
+        keys=keys,
+        log_key=log_key,
+        passphrase=passphrase,
+        **more,
+    )
+
+
+def upgrade_registry(
+    home: str | Path, *, backup: bool = True, steps: Steps | None = None
+) -> UpgradeReport:
+    """Bring a home of an older release to this one; see `registry.workflows.transfer.upgrade`."""
+    from registry.workflows.transfer.upgrade import upgrade
+
+    settings = load_settings(home)
+    more = {} if steps is None else {"steps": steps}
+    return upgrade(settings, setup.vkey_of(settings), backup=backup, **more)
 
 
 def assemble(settings: Settings, *, create: bool = False) -> Services:
@@ -106,7 +174,13 @@ def _sequencer(
         lock_path=home.lock,
         checkpoint_path=home.checkpoint,
         schemas=schema_set(),
-        projector=project,
+        projector=_project,
         clock=clock_ms,
         limits=settings.limits,
     )
+
+
+def _project(conn: Connection, batch: Sequence[Accepted]) -> None:
+    """Write a batch's projection, and refuse to commit an erasure of what is held."""
+    project(conn, batch)
+    refuse_held(conn, batch)

@@ -25,12 +25,21 @@ def init(
         bool,
         typer.Option("--passphrase", help="Ask for a passphrase that protects the signing keys."),
     ] = False,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="An empty Postgres database, without password; else GENOPS_DATABASE_URL.",
+        ),
+    ] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Make a new registry in a folder.
 
-    It holds the log, the keys, the catalog and the content store, and can be moved as a whole.
+    It holds the log, the keys, the catalog and the content store, and can be moved as a whole;
+    with --database-url, log and catalog are in Postgres instead.
 
     Without --passphrase the keys are protected by GENOPS_PASSPHRASE if that is set, and otherwise
     by the folder's permissions alone.
@@ -38,6 +47,7 @@ def init(
     For example:
       genops init
       genops init /srv/registry --name acme --project spring --passphrase
+      genops init /srv/registry --database-url postgresql+psycopg://genops@db.example/genops
     """
     from registry.cli.keys import home_view
     from registry.cli.opening import passphrase_of_new_home
@@ -45,14 +55,18 @@ def init(
     from registry.cli.render.reports import home as render
     from registry.factory import create_registry
     from registry.settings import default_home, is_url
+    from registry.workflows.fresh import refuse_password
 
     if path is not None and home is not None and Path(home) != path:
         raise InputError("PATH and --home name two places", code="usage", hint="give one of them")
     where = str(path or home or default_home())
     if is_url(where):
         raise InputError(f"a registry is a folder, and {where} is a URL", code="usage.remote")
+    refuse_password(database_url)
     secret = passphrase_of_new_home(ask=passphrase)
-    with create_registry(where, name=name, project=project, passphrase=secret) as registry:
+    with create_registry(
+        where, name=name, project=project, passphrase=secret, database_url=database_url
+    ) as registry:
         emit(home_view(registry), render, as_json=json)
 
 

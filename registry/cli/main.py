@@ -64,6 +64,15 @@ SECTIONS = (
             "mirror": "registry.cli.upkeep:mirror",
         },
     ),
+    Section(
+        "Move",
+        {
+            "export": "registry.cli.transfer:export",
+            "backup": "registry.cli.transfer:backup",
+            "import": "registry.cli.transfer:import_home",
+            "upgrade": "registry.cli.transfer:upgrade",
+        },
+    ),
 )
 
 

@@ -6,6 +6,7 @@ Passphrases come from a prompt or GENOPS_PASSPHRASE (read by the settings), neve
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import InputError
@@ -64,14 +65,35 @@ def _locked(settings: Settings) -> bool:
     return any(b"ENCRYPTED" in key.read_bytes() for key in settings.home.keys.glob("*.pem"))
 
 
-def ask_passphrase(*, confirm: bool = False) -> str:
-    """Ask for the passphrase of the signing keys, unseen; twice when it is a new one."""
+def ask_passphrase(of: str = "the signing keys", *, confirm: bool = False) -> str:
+    """Ask for a passphrase, unseen; twice when it is a new one."""
     import typer
 
     text: str = typer.prompt(
-        "Passphrase of the signing keys", hide_input=True, confirmation_prompt=confirm, err=True
+        f"Passphrase of {of}", hide_input=True, confirmation_prompt=confirm, err=True
     )
     return text
+
+
+def passphrase_of_backup() -> str | None:
+    """Return what shall protect a new backup: GENOPS_PASSPHRASE, or asked for on a terminal."""
+    from registry.settings import given_passphrase
+
+    given = given_passphrase()
+    if given is not None or not sys.stdin.isatty():
+        return given
+    return ask_passphrase("the backup", confirm=True)
+
+
+def passphrase_to_open(*sources: Path | None) -> str | None:
+    """Return what opens backups: GENOPS_PASSPHRASE, or asked for if one of them needs it."""
+    from registry.settings import given_passphrase
+    from registry.workflows.transfer.sources import needs_passphrase
+
+    given = given_passphrase()
+    if given is not None or not sys.stdin.isatty() or not any(map(needs_passphrase, sources)):
+        return given
+    return ask_passphrase("the backup")
 
 
 def passphrase_of_new_home(*, ask: bool) -> str | None:

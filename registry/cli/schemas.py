@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.cli import answers as own
-from registry.core import answers
+from registry.core import answers, transfers
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://w3id.org/genops/schema/cli/"
@@ -59,6 +59,10 @@ def answer_types() -> Mapping[str, Any]:
         "mirror sync": list[answers.MirrorReport],
         "mirror status": list[answers.MirrorReport],
         "mirror check": own.MirrorCheck,
+        "export": transfers.ExportReport,
+        "backup": transfers.ExportReport,
+        "import": transfers.ImportReport,
+        "upgrade": transfers.UpgradeReport,
         ERROR: own.ErrorReport,
     }
 

@@ -1,11 +1,14 @@
 """Verbs that keep a registry going: the catalog, the models in it, and the mirrors."""
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json
+from registry.errors import InputError
 
 catalog = subcommands("Rebuild the catalog; declare and list models.")
 mirror = subcommands("Feed MLflow and the vault; see what is waiting.")
@@ -17,19 +20,47 @@ Targets = Annotated[
 
 
 @catalog.command("rebuild", cls=Verb)
-def rebuild(home: Home = None, json: Json = False) -> None:
+def rebuild(
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="EXPORT", help="Derive it from an export or a backup."),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option("--into", metavar="FILE|URL", help="A new SQLite file, or empty Postgres."),
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Drop the catalog and rebuild it from the log.
+
+    One transaction: who reads sees the old one or the new one. With --from and --into, a catalog is
+    derived from an export into an empty database, and no registry is needed.
 
     For example:
       genops catalog rebuild
+      genops catalog rebuild --from registry.tar --into catalog.db
     """
     from registry.cli.answers import Rebuilt
-    from registry.cli.opening import opened
+    from registry.cli.opening import opened_here, passphrase_to_open
     from registry.cli.output import emit
     from registry.cli.render.reports import rebuilt
+    from registry.cli.steps import steps
 
-    with opened(home) as registry:
-        emit(Rebuilt(registry.rebuild_catalog()), rebuilt, as_json=json)
+    if (source is None) != (into is None):
+        raise InputError("--from and --into go together", code="usage", hint="give both")
+    if source is not None and into is not None:
+        from registry.workflows.fresh import refuse_password
+        from registry.workflows.transfer.deriving import derive_catalog
+
+        refuse_password(into)
+        secret = passphrase_to_open(source)
+        with steps() as shown:
+            records = derive_catalog(source, into, passphrase=lambda: secret, steps=shown)
+    else:
+        with opened_here(home, "catalog rebuild") as registry, steps() as shown:
+            records = registry.rebuild_catalog(partial(shown, "records"))
+    emit(Rebuilt(records), rebuilt, as_json=json)
 
 
 @catalog.command("check", cls=Verb)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from registry.errors import InputError
@@ -19,23 +19,30 @@ from registry.store.transaction import write
 def fresh_database(
     settings: Settings, fill: Callable[[Connection], None] = lambda _: None
 ) -> Iterator[None]:
+    """Do as `fresh_tables` does with the database that a home has."""
+    engine = open_unchecked(settings, create=True)
+    try:
+        with fresh_tables(engine, fill):
+            yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def fresh_tables(engine: Engine, fill: Callable[[Connection], None]) -> Iterator[None]:
     """Make a registry's tables and fill them in one transaction; drop them if the block fails.
 
     Raises HomeError (`home.exists`) for a database that holds a registry, and leaves it alone.
     """
-    engine = open_unchecked(settings, create=True)
+    with write(engine) as conn:
+        create_within(conn)
+        fill(conn)
     try:
+        yield
+    except BaseException:
         with write(engine) as conn:
-            create_within(conn)
-            fill(conn)
-        try:
-            yield
-        except BaseException:
-            with write(engine) as conn:
-                drop_within(conn)
-            raise
-    finally:
-        engine.dispose()
+            drop_within(conn)
+        raise
 
 
 def without_password(url: str | None) -> str | None:
