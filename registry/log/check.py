@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from registry.core.cosignatures import CosignerKey
 from registry.core.schemas import SchemaSet
 from registry.core.tiles import TILE_WIDTH
 from registry.errors import IntegrityError
@@ -41,12 +42,13 @@ _SAVE_EVERY = 32
 class CheckOptions:
     """How a log is checked.
 
-    `jobs` is the number of processes; `outside` the checkpoint file; `beside` checks texts and
-    blobs. An interrupted check goes on from `state`, if it began at `oldest_ms` or later;
-    `now_ms` is when this one begins.
+    `jobs` is the number of processes; `witnesses` are those whose cosignatures can be verified;
+    `outside` is the checkpoint file; `beside` checks texts and blobs. An interrupted check goes on
+    from `state`, if it began at `oldest_ms` or later; `now_ms` is when this one begins.
     """
 
     jobs: int = 1
+    witnesses: Sequence[CosignerKey] = ()
     outside: Path | None = None
     beside: Beside | None = None
     state: StateFile | None = None
@@ -115,21 +117,21 @@ class _Check:
     def run(self, judges: Judges, progress: Progress | None) -> None:
         """Check every page in order, and hand in pages ahead where that saves time."""
         pending: deque[_Pending] = deque()
-        handed_in = self.at
-        for number in range(-(-(self.size - self.at) // PAGE)):
-            if number and number % _SAVE_EVERY == 0:
-                self.save()
-            while True:
-                while handed_in < self.size and len(pending) < self._depth(judges):
-                    pending.append(self._hand_in(judges, handed_in))
-                    handed_in = pending[-1].page.end
-                first = pending.popleft()
-                if first.page.trust.records == self._trust.records:
-                    break
+        handed_in, taken = self.at, 0
+        while self.at < self.size:
+            while handed_in < self.size and len(pending) < self._depth(judges):
+                pending.append(self._hand_in(judges, handed_in))
+                handed_in = pending[-1].page.end
+            first = pending.popleft()
+            if first.page.trust.records != self._trust.records:
                 self._guessing = False
                 pending.clear()
                 handed_in = self.at
+                continue
             self._take(first)
+            taken += 1
+            if taken % _SAVE_EVERY == 0:
+                self.save()
             if progress is not None:
                 progress(self.at, self.size)
 
@@ -224,10 +226,12 @@ class _Check:
         for name, index in judged.invocations.items():
             if invocations.get(name) != index:
                 self._found.add(index, "invocation", f"{name} does not lead to it")
-        for at, witness, note in cosigned:
-            tree = self._tree.frontier.extend(judged.leaves[: at - page.start])
-            if problem := cosignature_problem(note, at, tree, self._reader.vkey):
-                self._found.add(None, "cosignature", f"by {witness} on {at} records: {problem}")
+        for row in cosigned:
+            tree = self._tree.frontier.extend(judged.leaves[: row.size - page.start])
+            keys = self._reader.vkey, self.options.witnesses
+            if problem := cosignature_problem(row, tree, *keys):
+                where = f"by {row.name} on {row.size} records"
+                self._found.add(None, "cosignature", f"{where}: {problem}")
         self._tree.grow(judged.leaves, tiles)
 
     def _folded(

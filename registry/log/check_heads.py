@@ -5,17 +5,18 @@ Reads everything of one run in one snapshot, so that a log that grows meanwhile 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from registry.core.cosignatures import CosignerKey, time_of
 from registry.core.merkle import Frontier
-from registry.core.notes import VerifierKey
+from registry.core.notes import SignedNote, VerifierKey
 from registry.errors import FormatError, IntegrityError
 from registry.log import check_read
-from registry.log.check_page import Value
+from registry.log.check_read import Cosigned
 from registry.log.check_tree import note_problem
 from registry.log.findings import Finding
 from registry.log.head import StoredHead, read_head
@@ -78,10 +79,31 @@ class Opening:
             return otherwise
 
 
-def cosignature_problem(note: Value, size: int, tree: Frontier, vkey: VerifierKey) -> str:
-    """Say why a kept checkpoint is not the log's own of this tree; "" when it is."""
-    if not isinstance(note, bytes):
+def cosignature_problem(
+    row: Cosigned, tree: Frontier, vkey: VerifierKey, witnesses: Sequence[CosignerKey]
+) -> str:
+    """Say why a kept cosignature does not fit this tree; "" when it does.
+
+    Its checkpoint must be the log's own. Whether the witness signed it can be told only of those
+    whose keys are known.
+    """
+    if not isinstance(row.note, bytes):
         return "its checkpoint is not bytes"
-    if tree.size != size:
+    if tree.size != row.size:
         return "the log lacks entries before it"
-    return note_problem(note, vkey, tree)
+    if problem := note_problem(row.note, vkey, tree):
+        return problem
+    return _signature_problem(row, SignedNote.parse(row.note).text, witnesses)
+
+
+def _signature_problem(row: Cosigned, text: str, witnesses: Sequence[CosignerKey]) -> str:
+    """Say what is wrong with what stands beside the checkpoint; "" when nothing is."""
+    if not isinstance(row.signature, bytes):
+        return "it is not bytes"
+    signer = next((key for key in witnesses if key.verify(text, row.signature)), None)
+    if signer is None:
+        known = any((key.name, key.key_id) == (row.name, row.key_id) for key in witnesses)
+        return "the witness did not sign this checkpoint" if known else ""
+    if (signer.name, signer.key_id) != (row.name, row.key_id):
+        return f"{signer.name} signed it"
+    return "" if time_of(row.signature) == row.time_s else "its time is not the signed one"

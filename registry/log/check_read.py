@@ -7,6 +7,7 @@ could fail, or hide what is there. What cannot be read at all is found, not rais
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -54,6 +55,18 @@ _MOST_DAMAGE = 20
 """Most lines of what SQLite says of a damaged file."""
 _LEVELS = 8
 """Tile levels that can have a full tile: 256^7 passes the largest tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A kept cosignature as it is stored."""
+
+    size: int
+    name: str
+    key_id: Value
+    time_s: Value
+    signature: Value
+    note: Value
 
 
 def damage(conn: Connection) -> list[Finding]:
@@ -149,13 +162,17 @@ def stored_tiles(conn: Connection, start: int, end: int) -> StoredTile:
     return lambda level, index: rows.get((level, index))
 
 
-def cosigned(conn: Connection, start: int, end: int) -> list[tuple[int, str, Value]]:
-    """Return size, witness and note of the kept cosignatures of sizes after start, up to end."""
+def cosigned(conn: Connection, start: int, end: int) -> list[Cosigned]:
+    """Return the kept cosignatures of sizes after start, up to end."""
     columns = _COSIGNATURES.c
-    query = select(columns.size, as_text(conn, columns.name), as_stored(columns.note))
+    query = select(
+        columns.size,
+        as_text(conn, columns.name),
+        *map(as_stored, (columns.key_id, columns.time_s, columns.signature, columns.note)),
+    )
     query = query.where(columns.size > start, columns.size <= end)
-    rows = conn.execute(query.order_by(columns.size, columns.name))
-    return [(row[0], shown(row[1]), row[2]) for row in rows]
+    rows = conn.execute(query.order_by(columns.size, columns.name, columns.key_id))
+    return [Cosigned(row[0], shown(row[1]), *row[2:]) for row in rows]
 
 
 def as_text(conn: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from registry.core import checkpoints
 from registry.core.checkpoints import Checkpoint
+from registry.core.cosignatures import CosignerKey
 from registry.core.digests import sha256_hex
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, pae
 from registry.core.entries import LogEntry
 from registry.core.merkle import Frontier, leaf_hash
+from registry.core.notes import SignedNote
 from registry.core.tiles import TILE_WIDTH
-from registry.log.check import CheckReport, check_log
+from registry.log import check as check_module
+from registry.log import check_pool
+from registry.log.check import CheckOptions, CheckReport, Progress, check_log
+from registry.log.check_state import StateFile
 from registry.resources import schema_set
-from tests.log.conftest import START_MS, Lab, generation_of
+from registry.store.bulk import insert_rows
+from registry.store.sidecar_tables import CosignatureRow
+from registry.store.transaction import write
+from registry.store.types import table_of
+from tests.log.conftest import ROLES, START_MS, Lab, generation_of, in_threads
 
+ROOT = Path(__file__).parent.parent.parent
 SIZE = TILE_WIDTH + 20
+NEW_TRUST = 200
 
 
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A sound log of more than one tile, which each test copies."""
+    """A sound log of more than one tile, which each test copies.
+
+    From record NEW_TRUST on, a second trust record lets the policy's key sign generations too.
+    """
     lab = Lab(tmp_path_factory.mktemp("pattern"))
-    lab.fill(SIZE)
+    sequencer = lab.sequencer()
+    lab.fill(NEW_TRUST, sequencer)
+    first = LogEntry.parse(lab.reader().entry(0)).record_id
+    keys = [lab.key(role) for role in ROLES if role != "policy"]
+    keys.append(lab.key("policy", "policy", "generator"))
+    sequencer.submit(lab.trust(keys, supersedes=first))
+    rest = [lab.generation(by="policy") for _ in range(SIZE - NEW_TRUST - 1)]
+    in_threads(sequencer.submit, rest, 16)
     lab.engine.dispose()
     return lab
 
@@ -301,3 +329,269 @@ def resigned(lab: Lab, index: int) -> bytes:
     signer = lab.signers["generator"]
     signature = Signature(signer.keyid, signer.sign(pae(PAYLOAD_TYPE, payload)))
     return Envelope(payload, (signature,)).to_bytes()
+
+
+class StoppedError(Exception):
+    """Ends a check before its time."""
+
+
+def stop_after(records: int) -> Progress:
+    def report(done: int, total: int) -> None:
+        if done >= records:
+            raise StoppedError
+
+    return report
+
+
+def state_file(lab: Lab, secret: bytes = b"secret", subject: str = "this") -> StateFile:
+    return StateFile(lab.root / "work" / "state.json", secret, subject)
+
+
+def resumed(lab: Lab, state: StateFile, oldest_ms: int = 0) -> CheckReport:
+    options = CheckOptions(state=state, oldest_ms=oldest_ms, now_ms=7)
+    return check_log(lab.reader(), schema_set(), options=options)
+
+
+def interrupted(lab: Lab) -> StateFile:
+    """Check the first page only, and keep that."""
+    state = state_file(lab)
+    options = CheckOptions(state=state, now_ms=7)
+    with pytest.raises(StoppedError):
+        check_log(lab.reader(), schema_set(), progress=stop_after(1), options=options)
+    return state
+
+
+def test_an_interrupted_check_goes_on_where_it_stopped(copy: Lab) -> None:
+    steps: list[int] = []
+    options = CheckOptions(state=interrupted(copy))
+    report = check_log(
+        copy.reader(), schema_set(), progress=lambda done, _: steps.append(done), options=options
+    )
+    assert (report.ok, report.resumed_at, steps) == (True, TILE_WIDTH, [SIZE])
+    assert report.root == check(copy).root
+
+
+def test_what_an_interrupted_check_found_is_kept(copy: Lab) -> None:
+    copy.tamper("UPDATE log_entries SET payload_sha256 = x'00' WHERE idx = 100")
+    whole = check(copy)
+    report = resumed(copy, interrupted(copy))
+    assert (report.resumed_at, report.findings) == (TILE_WIDTH, whole.findings)
+    assert (report.first_bad, report.found) == (100, whole.found)
+
+
+def test_trust_that_was_given_before_an_interruption_counts_after_it(copy: Lab) -> None:
+    copy.tamper(f"DELETE FROM trust_records WHERE idx = {NEW_TRUST}")
+    report = resumed(copy, interrupted(copy))
+    assert what(report) == {(NEW_TRUST, "trust-index")}
+
+
+def test_a_state_that_this_home_did_not_write_is_not_believed(copy: Lab) -> None:
+    copy.tamper("UPDATE log_entries SET payload_sha256 = x'00' WHERE idx = 100")
+    interrupted(copy)
+    path = copy.root / "work" / "state.json"
+    data = path.read_bytes()
+    forged = re.sub(rb'"found":\[.*?\]', b'"found":[]', data)
+    assert forged != data
+    path.write_bytes(forged)
+    report = resumed(copy, state_file(copy))
+    assert (report.resumed_at, report.first_bad) == (None, 100)
+
+
+@pytest.mark.parametrize(
+    ("secret", "subject", "oldest_ms", "goes_on"),
+    [
+        (b"secret", "this", 7, True),
+        (b"secret", "this", 8, False),
+        (b"another", "this", 0, False),
+        (b"secret", "another version", 0, False),
+    ],
+)
+def test_only_a_young_state_of_the_same_check_is_continued(
+    copy: Lab, secret: bytes, subject: str, oldest_ms: int, goes_on: bool
+) -> None:
+    interrupted(copy)
+    report = resumed(copy, state_file(copy, secret, subject), oldest_ms)
+    assert report.resumed_at == (TILE_WIDTH if goes_on else None)
+
+
+@pytest.mark.parametrize("position", range(0, 600, 37))
+def test_a_flipped_bit_in_the_state_makes_a_check_begin_anew(copy: Lab, position: int) -> None:
+    state = interrupted(copy)
+    path = copy.root / "work" / "state.json"
+    data = path.read_bytes()
+    path.write_bytes(flipped(data, position % len(data)))
+    assert state.load(0) is None
+
+
+def test_a_killed_check_goes_on_where_it_last_kept_its_state(copy: Lab) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from registry.log import check
+from registry.log.check_state import StateFile
+from registry.resources import schema_set
+from tests.log.conftest import Lab
+
+check._SAVE_EVERY = 1
+check.PAGE = 64
+state = StateFile(Path({str(copy.root)!r}) / "work" / "state.json", b"secret", "this")
+options = check.CheckOptions(state=state, now_ms=7)
+
+def kill(done, total):
+    if done >= 192:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+reader = Lab(Path({str(copy.root)!r})).reader()
+check.check_log(reader, schema_set(), progress=kill, options=options)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    report = resumed(copy, state_file(copy))
+    assert (report.problems, report.resumed_at) == ((), 192)
+
+
+def test_a_grown_log_is_checked_on_from_an_older_check(copy: Lab) -> None:
+    options = CheckOptions(state=state_file(copy), now_ms=7)
+    check_log(copy.reader(), schema_set(), options=options)
+    copy.sequencer().submit(copy.generation())
+    report = resumed(copy, state_file(copy))
+    assert (report.ok, report.size, report.resumed_at) == (True, SIZE + 1, SIZE)
+
+
+def test_a_log_that_shrank_below_an_older_check_is_checked_from_its_beginning(copy: Lab) -> None:
+    options = CheckOptions(state=state_file(copy), now_ms=7)
+    check_log(copy.reader(), schema_set(), options=options)
+    leaves = [leaf_hash(copy.reader().entry(index)) for index in range(SIZE - 1)]
+    frontier = hexed(Frontier().extend(leaves).to_bytes())
+    copy.tamper(f"UPDATE log_head SET size = size - 1, frontier = {frontier}")
+    report = resumed(copy, state_file(copy))
+    assert report.resumed_at is None
+    assert (SIZE - 1, "extra") in what(report)
+
+
+ALTERED = (
+    "UPDATE log_entries SET payload_sha256 = x'00' WHERE idx = 3",
+    "DELETE FROM log_entries WHERE idx = 270",
+    "UPDATE invocations SET idx = 99 WHERE idx = 271",
+    f"DELETE FROM trust_records WHERE idx = {NEW_TRUST}",
+    "INSERT INTO trust_records VALUES (100)",
+)
+
+
+def test_the_number_of_processes_does_not_change_what_is_found(
+    copy: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_pool, "FEWEST_RECORDS", 0)
+    monkeypatch.setattr(check_module, "PAGE", 32)
+    copy.tamper(*ALTERED)
+    one, two = (
+        check_log(copy.reader(), schema_set(), options=CheckOptions(jobs=jobs)) for jobs in (1, 2)
+    )
+    assert one == two
+    assert {(3, "entry"), (270, "missing"), (271, "invocation")} <= what(one)
+    assert {(NEW_TRUST, "trust-index"), (100, "trust-index")} <= what(one)
+    assert not any(finding.what == "trust" for finding in one.findings)
+
+
+def test_the_checkpoint_file_is_compared(copy: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    options = CheckOptions(outside=path)
+
+    def found(note: bytes) -> set[tuple[int | None, str]]:
+        path.write_bytes(note)
+        return what(check_log(copy.reader(), schema_set(), options=options))
+
+    assert found(copy.reader().checkpoint()) == set()
+    assert found(signed(copy, 100)) == set()
+    other = Checkpoint(copy.vkey.name, 100, bytes(32))
+    newer = Checkpoint(copy.vkey.name, SIZE + 1, bytes(32))
+    for wrong in (other, newer):
+        note = checkpoints.sign(wrong, copy.vkey, copy.log_signer().sign)
+        assert found(note) == {(None, "checkpoint-file")}
+    assert found(flipped(copy.reader().checkpoint(), 30)) == {(None, "checkpoint-file")}
+
+
+def signed(lab: Lab, size: int) -> bytes:
+    leaves = [leaf_hash(lab.reader().entry(index)) for index in range(size)]
+    checkpoint = Checkpoint(lab.vkey.name, size, Frontier().extend(leaves).root())
+    return checkpoints.sign(checkpoint, lab.vkey, lab.log_signer().sign)
+
+
+class Witness:
+    """A witness with a key of its own, which cosigns whatever it is given."""
+
+    def __init__(self, name: str = "witness.example/1") -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self.key = CosignerKey(name, self._private.public_key().public_bytes_raw())
+
+    def row(self, note: bytes, size: int, **changes: Any) -> dict[str, Any]:
+        line = self.key.cosign(SignedNote.parse(note).text, 1_700_000_000, self._private.sign)
+        row = {"size": size, "name": self.key.name, "key_id": self.key.key_id}
+        return row | {"time_s": 1_700_000_000, "signature": line.sig, "note": note} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, False),
+        ({"time_s": 1_700_000_001}, True),
+        ({"name": "another.example/1"}, True),
+        ({"key_id": b"1234"}, True),
+        ({"signature": bytes(72)}, True),
+        ({"size": 101}, True),
+        ({"size": SIZE + 1}, True),
+        ({"note": b"no note"}, True),
+    ],
+)
+def test_kept_cosignatures_are_of_this_tree_and_by_their_witness(
+    copy: Lab, changes: dict[str, Any], found: bool
+) -> None:
+    witness = Witness()
+    with write(copy.engine) as conn:
+        insert_rows(conn, table_of(CosignatureRow), [witness.row(signed(copy, 100), 100) | changes])
+    options = CheckOptions(witnesses=[witness.key])
+    report = check_log(copy.reader(), schema_set(), options=options)
+    assert what(report) == ({(None, "cosignature")} if found else set())
+
+
+def test_a_cosigned_fork_is_found_though_its_witness_is_not_known(copy: Lab) -> None:
+    forked = Checkpoint(copy.vkey.name, 100, bytes(32))
+    note = checkpoints.sign(forked, copy.vkey, copy.log_signer().sign)
+    with write(copy.engine) as conn:
+        insert_rows(conn, table_of(CosignatureRow), [Witness().row(note, 100)])
+    assert what(check(copy)) == {(None, "cosignature")}
+
+
+def test_sealed_texts_belong_to_a_record_that_has_some(copy: Lab) -> None:
+    payload = stored(copy, "SELECT payload_sha256 FROM log_entries WHERE idx = 100").hex()
+    copy.tamper(
+        f"INSERT INTO sealed VALUES (100, '{payload}', x'00')",
+        "INSERT INTO sealed VALUES (101, 'of another', x'00')",
+        f"INSERT INTO sealed VALUES ({SIZE}, 'of none', x'00')",
+    )
+    report = check(copy)
+    assert what(report) == {(100, "sealed"), (101, "sealed"), (None, "sealed")}
+
+
+def test_a_value_of_another_type_is_found_and_never_raised(copy: Lab) -> None:
+    for table, column in (
+        ("log_entries", "entry"),
+        ("log_entries", "leaf_hash"),
+        ("envelopes", "data"),
+    ):
+        where = "idx = 100" if table == "log_entries" else f"sha256 = ({DIGEST_OF_100})"
+        for value in ("'text'", "9223372036854775807", "0.5"):
+            kept = stored(copy, f"SELECT {column} FROM {table} WHERE {where}")
+            copy.tamper(f"UPDATE {table} SET {column} = {value} WHERE {where}")
+            assert check(copy).first_bad == 100
+            copy.tamper(f"UPDATE {table} SET {column} = {hexed(kept)} WHERE {where}")
+    for column in ("size", "frontier", "checkpoint", "time_ms"):
+        for value in ("'text'", "9223372036854775807", "0.5"):
+            kept = stored(copy, f"SELECT quote({column}) FROM log_head")
+            copy.tamper(f"UPDATE log_head SET {column} = {value}")
+            assert not check(copy).ok, (column, value)
+            copy.tamper(f"UPDATE log_head SET {column} = {kept}")
+    assert check(copy).ok
+
+
+DIGEST_OF_100 = "SELECT envelope_sha256 FROM log_entries WHERE idx = 100"
