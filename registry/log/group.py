@@ -7,6 +7,7 @@ is; every caller gets an answer or an error, whatever happens to the leader.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -21,6 +22,9 @@ Commit = Callable[[Sequence[T]], Sequence[R | Exception]]
 
 What it raises is the error of every item of the batch.
 """
+
+_LINGER_S = 0.0002
+"""A leader lets others join for as long as more of them come within this time."""
 
 
 class _Ticket(Generic[T, R]):
@@ -46,6 +50,7 @@ class GroupCommit(Generic[T, R]):
         self._mutex = threading.Lock()
         self._waiting: deque[_Ticket[T, R]] = deque()
         self._led = False
+        self._expected = 1
 
     def submit(self, item: T) -> R:
         """Commit the item, alone or with others; blocks until it is settled.
@@ -61,7 +66,7 @@ class GroupCommit(Generic[T, R]):
         if not ticket.leads:
             self._wait(ticket)
         if ticket.leads:
-            self._lead()
+            self._lead(ticket)
         return _outcome(ticket)
 
     def _wait(self, ticket: _Ticket[T, R]) -> None:
@@ -69,23 +74,36 @@ class GroupCommit(Generic[T, R]):
             ticket.gate.acquire()
         except BaseException:
             with self._mutex:
-                if ticket in self._waiting:
-                    self._waiting.remove(ticket)
+                self._leave(ticket)
                 if ticket.leads:
                     self._hand_over()
             raise
 
-    def _lead(self) -> None:
+    def _lead(self, ticket: _Ticket[T, R]) -> None:
         """Commit one batch, which the leader's own ticket is the first of; then hand over."""
         batch: list[_Ticket[T, R]] = []
         try:
+            self._let_others_join()
             with self._mutex:
                 while self._waiting and len(batch) < self._most:
                     batch.append(self._waiting.popleft())
             self._settle(batch)
         finally:
             with self._mutex:
+                self._leave(ticket)
+                self._expected = min(self._most, len(batch) + len(self._waiting))
                 self._hand_over()
+
+    def _let_others_join(self) -> None:
+        """Wait while the callers of the last batch are coming back; a lone caller never waits.
+
+        Without it, the first to come back leads a commit of its own record alone, and as each
+        commit costs the same syncs, half of them would be wasted.
+        """
+        before = 0
+        while before < len(self._waiting) < self._expected:
+            before = len(self._waiting)
+            time.sleep(_LINGER_S)
 
     def _settle(self, batch: Sequence[_Ticket[T, R]]) -> None:
         error: BaseException = RuntimeError("the leader stopped before it had an answer")
@@ -104,6 +122,11 @@ class GroupCommit(Generic[T, R]):
                     ticket.error = error
                 if number:  # the first is the leader's own
                     ticket.gate.release()
+
+    def _leave(self, ticket: _Ticket[T, R]) -> None:
+        """Take an interrupted caller's ticket out of the queue, if it still is there."""
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
 
     def _hand_over(self) -> None:
         """Let the longest-waiting caller lead; call with the mutex held."""

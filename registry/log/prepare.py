@@ -1,9 +1,8 @@
-"""What can be judged of a submission before its turn comes, in its caller's own thread."""
+"""What can be judged of a submission before the log is locked for it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +55,11 @@ def prepare(
     submission: Submission,
     schemas: SchemaSet,
     trust: TrustState | None,
-    clock: Callable[[], int],
+    now_ms: int,
 ) -> Prepared:
     """Parse a submission, check it against its schema, and verify its signature.
 
+    `now_ms` is about the log time that it will get, and `trust` the state that likely judges it.
     An unknown or unfit signer is not refused yet: another process may have added its key. Raises
     FormatError, SchemaError, InputError (`record.sealed`, `record.blob`).
     """
@@ -78,7 +78,7 @@ def prepare(
         seal_key=submission.seal_key,
         blobs=tuple(map(_blob_row, submission.blobs)),
         fingerprints=tuple(map(_fingerprint_row, submission.fingerprints)),
-        judged=_judge(trust, envelope, statement.predicate_type, clock()) if trust else None,
+        judged=_judge(trust, envelope, statement.predicate_type, now_ms) if trust else None,
     )
 
 

@@ -16,6 +16,7 @@ from registry.core import checkpoints
 from registry.core.checkpoints import Checkpoint
 from registry.core.notes import VerifierKey
 from registry.core.schemas import SchemaSet
+from registry.core.trust import TrustState
 from registry.errors import HomeError, KeyFileError, RollbackError, UnavailableError
 from registry.log.append import append_log, append_sidecars
 from registry.log.group import GroupCommit
@@ -74,7 +75,7 @@ class Sequencer:
         self._clock = clock
         self._targets = tuple(outbox_targets)
         self._trust = TrustCache(vkey)
-        self._group = GroupCommit[Prepared, LogReceipt](self._commit, limits.commit_batch)
+        self._group = GroupCommit[Submission, LogReceipt](self._submit_all, limits.commit_batch)
 
     def submit(self, submission: Submission) -> LogReceipt:
         """Append a submission; durable on return. The log's first must be its trust record.
@@ -86,10 +87,32 @@ class Sequencer:
         key, UnavailableError when nothing can be stored now: then submit again.
         """
         refuse_read_only(self._engine)
+        return self._group.submit(submission)
+
+    def _submit_all(self, batch: Sequence[Submission]) -> Sequence[LogReceipt | Exception]:
+        """Prepare a batch before the log is locked, and commit what can be.
+
+        One thread does it for all: threads that prepare at once only wrest the interpreter from
+        each other, and from the commit before theirs.
+        """
+        prepared = self._prepare(batch)
+        fit = [item for item in prepared if isinstance(item, Prepared)]
+        outcomes = iter(self._commit(fit) if fit else ())
+        return [next(outcomes) if isinstance(p, Prepared) else p for p in prepared]
+
+    def _prepare(self, batch: Sequence[Submission]) -> list[Prepared | Exception]:
         if self._trust.history.newest is None:
             self._warm_up()
-        trust = self._trust.history.newest
-        return self._group.submit(prepare(submission, self._schemas, trust, self._clock))
+        trust, now_ms = self._trust.history.newest, self._clock()
+        return [self._prepared(submission, trust, now_ms) for submission in batch]
+
+    def _prepared(
+        self, submission: Submission, trust: TrustState | None, now_ms: int
+    ) -> Prepared | Exception:
+        try:
+            return prepare(submission, self._schemas, trust, now_ms)
+        except Exception as error:  # noqa: BLE001  # of one submission, told to its caller
+            return error
 
     def _warm_up(self) -> None:
         with read(self._engine) as conn:

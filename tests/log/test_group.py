@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -179,7 +179,7 @@ def test_an_interrupted_follower_leaves_the_queue() -> None:
 
     def interrupt() -> None:
         wait_until(lambda: len(group._waiting) == 1)
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     other = threading.Thread(target=interrupt)
     other.start()
@@ -190,3 +190,60 @@ def test_an_interrupted_follower_leaves_the_queue() -> None:
     leader.join(10)
     assert group.submit(2) == 2
     assert committed == [0, 2]
+
+
+def test_an_interrupted_leader_that_lets_others_join_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = GroupCommit[int, int](lambda batch: list(batch), 512)
+    group._expected = 3  # as after a commit of three
+    sleeping, go = threading.Event(), threading.Event()
+
+    def interrupted(_: float) -> None:
+        sleeping.set()
+        go.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("registry.log.group.time.sleep", interrupted)
+    answers: list[object] = []
+
+    def lead() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            group.submit(1)
+
+    leader = threading.Thread(target=lead)
+    leader.start()
+    sleeping.wait(10)
+    follower = threading.Thread(target=lambda: answers.append(group.submit(2)))
+    follower.start()
+    while len(group._waiting) < 2:
+        follower.join(0.001)
+    monkeypatch.undo()
+    go.set()
+    for thread in (leader, follower):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert answers == [2]
+
+
+def test_callers_that_come_back_together_are_committed_together() -> None:
+    recorder = Recorder(0)
+    group = GroupCommit[int, int](recorder, 512)
+
+    def call_often(start: int) -> None:
+        for number in range(20):
+            group.submit(start + number * 10)
+
+    in_threads(call_often, range(1, 7), 6)
+    sizes = [len(batch) for batch in recorder.batches]
+    assert sum(sizes) == 120
+    assert len(sizes) <= 32, "callers that were on their way were not waited for"
+
+
+def test_a_lone_caller_never_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: float) -> None:
+        raise AssertionError("it waited")
+
+    monkeypatch.setattr("registry.log.group.time.sleep", never)
+    group = GroupCommit[int, int](lambda batch: list(batch), 512)
+    assert [group.submit(number) for number in range(5)] == [*range(5)]
