@@ -99,6 +99,11 @@ class Home:
         return self.root / "keyring.db"
 
     @property
+    def retention(self) -> Path:
+        """The rules that say how long texts are kept, where there are any."""
+        return self.root / "retention.yaml"
+
+    @property
     def vault(self) -> Path:
         """The content store, a DVC repository."""
         return self.root / "vault"

@@ -58,16 +58,6 @@ class VerificationReport(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class LogHead(Answer):
-    """The newest signed tree head; `checkpoint` is the signed note itself (C2SP)."""
-
-    origin: str
-    size: int
-    root: str
-    checkpoint: str
-
-
-@dataclass(frozen=True, slots=True)
 class LogProof(Answer):
     """A proof that a record is in the log; `proof` is in the form c2sp.org/tlog-proof."""
 
@@ -220,3 +210,12 @@ class Served(Answer):
 
     url: str
     home: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Answer):
+    """An asset's bytes in a file; `size` is theirs, decrypted."""
+
+    id: str
+    path: str
+    size: int

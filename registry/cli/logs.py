@@ -7,26 +7,44 @@ import typer
 
 from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json
+from registry.cli.witness import consistency, export_tiles, witness
 
-log = subcommands("Look into the log: head, records, proofs, full check.")
+log = subcommands("Look into the log; check it, prove from it, witness it.")
 
 
 @log.command("head", cls=Verb)
-def head(home: Home = None, json: Json = False) -> None:
+def head(
+    witnesses: Annotated[
+        int,
+        typer.Option("--witnesses", metavar="N", min=0, help="Refuse fewer cosignatures than N."),
+    ] = 0,
+    cosigned: Annotated[
+        bool,
+        typer.Option("--cosigned", help="The newest that N witnesses cosigned, at least one."),
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Print the newest checkpoint, a signed note to keep elsewhere.
 
-    Whoever keeps one can tell later whether the log was rewritten.
+    Whoever keeps one can tell later whether the log was rewritten. The cosignatures of witnesses
+    stand below the log's own signature. Ends with 1 when fewer than `--witnesses` are there.
 
     For example:
       genops log head > checkpoint.txt
+      genops log head --witnesses 2
+      genops log head --cosigned
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
-    from registry.cli.proofs import log_head
-    from registry.cli.render.reports import log_head as render
+    from registry.cli.render.witness import head as render
 
     with opened_here(home, "log head") as registry:
-        emit(log_head(registry), render, as_json=json)
+        if cosigned:
+            found = registry.witness.cosigned_head(max(witnesses, 1))
+        else:
+            found = registry.witness.head(at_least=witnesses)
+        emit(found, render, as_json=json)
 
 
 @log.command("check", cls=Verb)
@@ -121,3 +139,8 @@ def prove(
 
     with opened_here(home, "log prove") as registry:
         emit(log_proof(registry, record), render, as_json=json)
+
+
+log.command("consistency", cls=Verb)(consistency)
+log.command("export-tiles", cls=Verb)(export_tiles)
+log.add_typer(witness, name="witness")

@@ -11,7 +11,6 @@ from registry.cli.answers import (
     EvidenceCheckView,
     EvidenceFileView,
     EvidenceView,
-    LogHead,
     LogProof,
     LogRecord,
 )
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
 
 _INDEX = re.compile("[0-9]{1,7}")
 _RECORD = re.compile("rec:([0-9a-f]{64})")
-
-
-def log_head(registry: Registry) -> LogHead:
-    """Return the newest checkpoint after verifying its signature."""
-    head = registry.log.verified_head()
-    return LogHead(head.origin, head.size, head.root.hex(), head.note.decode("utf-8"))
 
 
 def log_record(registry: Registry, ref: str) -> LogRecord:

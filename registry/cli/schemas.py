@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.cli import answers as own
-from registry.core import answers, transfers
+from registry.core import answers, privacy, transfers, witness_answers
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://w3id.org/genops/schema/cli/"
@@ -44,10 +44,31 @@ def answer_types() -> Mapping[str, Any]:
         "taint": answers.Receipt,
         "gate": answers.GateReport,
         "reproduce": answers.Reproduction,
-        "erase": answers.Receipt,
+        "read": own.Written,
+        "erase": privacy.ErasureReport,
+        "hold place": list[answers.Receipt],
+        "hold lift": answers.Receipt,
+        "hold list": list[privacy.HoldView],
+        "retention show": privacy.RetentionView,
+        "retention plan": privacy.RetentionReport,
+        "retention run": privacy.RetentionReport,
+        "subject find": privacy.SubjectReport,
+        "subject export": privacy.SubjectExport,
+        "subject erase": privacy.ErasureReport,
+        "subject certify": privacy.CertificateView,
+        "subject verify": privacy.CertificateView,
         "policy lint": own.PolicyLint,
         "policy test": own.PolicyTest,
-        "log head": own.LogHead,
+        "log head": witness_answers.CosignedHead,
+        "log consistency": witness_answers.LogConsistency,
+        "log export-tiles": witness_answers.ExportedTiles,
+        "log witness key": witness_answers.WitnessKey,
+        "log witness add": witness_answers.WitnessKey,
+        "log witness add-log": witness_answers.WitnessKey,
+        "log witness list": witness_answers.Witnesses,
+        "log witness follow": list[witness_answers.Followed],
+        "log witness submit": witness_answers.CosignedHead,
+        "log witness keep": witness_answers.CosignedHead,
         "log check": answers.LogReport,
         "log entry": own.LogRecord,
         "log prove": own.LogProof,

@@ -13,12 +13,13 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, Select, or_, select
 
 from registry.core import checkpoints, merkle
+from registry.core.checkpoints import Checkpoint
 from registry.core.dsse import Envelope
 from registry.core.notes import VerifierKey
 from registry.core.proofs import TlogProof
 from registry.core.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, encode_bundle
 from registry.core.trust import TrustState
-from registry.errors import IntegrityError, NotFoundError
+from registry.errors import IntegrityError, NotFoundError, RollbackError
 from registry.log.head import StoredHead, read_head
 from registry.log.outside import CheckpointFile
 from registry.log.tree import TreeHashes
@@ -174,6 +175,33 @@ class LogReader:
             if end > size:
                 raise _no_index(end - 1)
             return merkle.consistency_proof(old, end, TreeHashes(conn).node)
+
+    def root(self, size: int) -> bytes:
+        """Return the root of the first `size` records; NotFoundError past the end."""
+        with read(self.engine) as conn:
+            if size > read_head(conn).size:
+                raise _no_index(size - 1)
+            return TreeHashes(conn).root(size)
+
+    def refuse_other(self, checkpoint: Checkpoint) -> None:
+        """Check that the log still holds the tree of a checkpoint that its key signed.
+
+        Raises RollbackError (`log.rolled-back`, `log.forked`).
+        """
+        with read(self.engine) as conn:
+            size = read_head(conn).size
+            root = TreeHashes(conn).root(checkpoint.size) if checkpoint.size <= size else None
+        if root is None:
+            raise RollbackError(
+                f"the log holds {size} records, and it signed a checkpoint of {checkpoint.size}",
+                hint="restore the newest database: this one has forgotten records",
+            )
+        if root != checkpoint.root:
+            raise RollbackError(
+                f"the log signed another tree of {checkpoint.size} records than the one it holds",
+                code="log.forked",
+                hint="keep both and run `genops log check`",
+            )
 
     def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes:
         """Return a tile of hashes (C2SP tlog-tiles); raises NotFoundError when there is none."""

@@ -31,6 +31,9 @@ from registry.workflows.services import Services
 
 if TYPE_CHECKING:
     from registry.log.reader import LogReader
+    from registry.sdk.privacy import Privacy
+    from registry.sdk.upkeep import Upkeep
+    from registry.sdk.witness import Witnessing
     from registry.settings import Settings
     from registry.similarity.finder import FindResult
 
@@ -72,9 +75,30 @@ class Registry:
         return self._services.settings
 
     @property
+    def upkeep(self) -> Upkeep:
+        """Exports and backups."""
+        from registry.sdk.upkeep import Upkeep
+
+        return Upkeep(self._services)
+
+    @property
+    def privacy(self) -> Privacy:
+        """Erasures, legal holds, retention, and the requests of persons."""
+        from registry.sdk.privacy import Privacy
+
+        return Privacy(self._services)
+
+    @property
     def log(self) -> LogReader:
         """The transparency log: heads, entries, proofs, tiles."""
         return self._services.reader
+
+    @property
+    def witness(self) -> Witnessing:
+        """Who cosigned this log, and which other logs this registry cosigns; static tiles."""
+        from registry.sdk.witness import Witnessing
+
+        return Witnessing(self._services)
 
     def record(
         self,
@@ -102,8 +126,12 @@ class Registry:
         project: str | None = None,
         campaign: str | None = None,
         actor: str | None = None,
+        personal: bool = False,
     ) -> Receipt:
-        """Register an existing file that no generator of ours made, with its known parents."""
+        """Register an existing file that no generator of ours made, with its known parents.
+
+        A `personal` file is stored encrypted, and erasing its record makes it unreadable.
+        """
         from registry.workflows.ingest import ingest
 
         return ingest(
@@ -114,6 +142,7 @@ class Registry:
             project=project,
             campaign=campaign,
             actor=actor,
+            personal=personal,
         )
 
     def list(  # the verb that users know
@@ -140,8 +169,20 @@ class Registry:
         return inspect.passport(self._services, str(ref))
 
     def blob(self, ref: str | Path) -> Path:
-        """Return the stored file of an asset, its SHA-256 checked."""
+        """Return the stored file of an asset, its SHA-256 checked; not of a personal one."""
         return inspect.stored_file(self._services, str(ref))
+
+    def read(self, ref: str | Path) -> bytes:
+        """Return the bytes of an asset, their SHA-256 checked; a personal one is decrypted."""
+        return inspect.stored_bytes(self._services, str(ref))
+
+    def write(self, ref: str | Path, out: str | Path) -> int:
+        """Write the bytes that `read` gives into a new file (0600); return how many they are."""
+        from registry.workflows.personal import write_new
+
+        data = self.read(ref)
+        write_new(Path(out), data)
+        return len(data)
 
     def verify(self, ref: str | Path) -> Verification:
         """Check every link from an asset's bytes to the signed tree head; raises for none."""
@@ -226,7 +267,10 @@ class Registry:
         )
 
     def erase(self, ref: str | Path, *, reason: str, actor: str | None = None) -> Receipt:
-        """Destroy the key of a record's sealed texts; every proof stays valid."""
+        """Destroy the key of a record's sealed texts; every proof stays valid.
+
+        Of an asset, all records that made it or took it in. Raises HeldError under a legal hold.
+        """
         from registry.workflows.erase import erase
 
         return erase(self._services, str(ref), reason=reason, actor=actor)

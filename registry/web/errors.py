@@ -56,7 +56,7 @@ STATUS_BY_CLASS: tuple[tuple[type[GenopsError], int], ...] = (
 )
 """HTTP status of each class of error; the first that fits counts, anything else is a 500."""
 
-_PROGRAMS = ("/api/", "/tlog/", "/openapi.json")
+_PROGRAMS = ("/api/", "/tlog/", "/witness/", "/openapi.json")
 _HTTP_CODES = {404: "page.unknown", 405: "request.method", 413: "request.too-large"}
 
 

@@ -15,15 +15,19 @@ Genops = Callable[..., Any]  # see conftest
 
 
 def leaves() -> list[str]:
-    """Return every built-in verb as it is typed: `show`, `log head`."""
+    """Return every built-in verb as it is typed: `show`, `log head`, `log witness add`."""
     root = command()
     context = root.context_class(root, info_name="genops")
-    found = []
-    for section in SECTIONS:
-        for name in section.verbs:
-            inner = getattr(root.get_command(context, name), "commands", None)
-            found += [f"{name} {sub}" for sub in inner] if inner else [name]
-    return found
+    names = [name for section in SECTIONS for name in section.verbs]
+    return [leaf for name in names for leaf in below(root.get_command(context, name), name)]
+
+
+def below(found: Any, path: str) -> list[str]:
+    """Return the verb itself, or those below it at any depth."""
+    inner = getattr(found, "commands", None)
+    if not inner:
+        return [path]
+    return [leaf for name, sub in inner.items() for leaf in below(sub, f"{path} {name}")]
 
 
 @pytest.mark.parametrize("verb", leaves())

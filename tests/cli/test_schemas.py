@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -30,6 +31,14 @@ def test_a_schema_is_a_schema_with_an_id_of_its_own(verb: str) -> None:
     assert document["$id"].endswith(f"/cli/{verb.replace(' ', '-')}/v1")
 
 
+def verbs_of(command: Any, path: str) -> set[str]:
+    """Return the verb, or those below it at any depth."""
+    inner = getattr(command, "commands", None)
+    if not inner:
+        return {path}
+    return set().union(*(verbs_of(sub, f"{path} {name}") for name, sub in inner.items()))
+
+
 def test_every_verb_has_a_schema() -> None:
     from registry.cli.main import command
 
@@ -37,8 +46,7 @@ def test_every_verb_has_a_schema() -> None:
     context = root.context_class(root, info_name="genops")
     verbs: set[str] = set()
     for name in root.list_commands(context):
-        inner = getattr(root.get_command(context, name), "commands", None)
-        verbs |= {f"{name} {sub}" for sub in inner} if inner else {name}
+        verbs |= verbs_of(root.get_command(context, name), name)
     assert verbs - {"evidence"} == set(schemas.answer_types()) - {schemas.ERROR}
 
 

@@ -188,11 +188,6 @@ def key(view: own.KeyView) -> RenderableType:
     return lines(fields(rows), *map(literal, view.public_key.splitlines()))
 
 
-def log_head(head: own.LogHead) -> str:
-    """Return the checkpoint itself: it is readable, and can be kept as it is."""
-    return _verbatim(head.checkpoint)
-
-
 def log_proof(proof: own.LogProof) -> str:
     """Return the proof itself, for a file."""
     return _verbatim(proof.proof)

@@ -2,11 +2,13 @@
 
 from fastapi import APIRouter
 
-from registry.web.api import actions, assets, tlog
+from registry.web.api import actions, assets, tlog, witness
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(assets.router)
 router.include_router(actions.router)
-tlog_router = tlog.router
+tlog_router = APIRouter()
+tlog_router.include_router(tlog.router)
+tlog_router.include_router(witness.router)
 
 __all__ = ["router", "tlog_router"]

@@ -24,18 +24,23 @@ def checkpoint(deps: Deps) -> CheckpointView:
 
 @router.get("/tlog/checkpoint", response_class=Response)
 def checkpoint_note(deps: Deps) -> Response:
-    """Return the newest checkpoint as a signed note (C2SP tlog-checkpoint)."""
-    note = deps.registry.log.head().note
-    return Response(
-        note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
-    )
+    """Return the newest checkpoint, a signed note with the cosignatures that it has so far."""
+    return _note(deps.registry.witness.head(verify=False).checkpoint)
 
 
+@router.get("/tlog/cosigned/checkpoint", response_class=Response)
+def cosigned_checkpoint(deps: Deps) -> Response:
+    """Return the newest checkpoint that a witness cosigned; the prefix has the same tiles."""
+    return _note(deps.registry.witness.cosigned_head().checkpoint)
+
+
+@router.get("/tlog/cosigned/tile/{path:path}", response_class=Response)
 @router.get("/tlog/tile/{path:path}", response_class=Response)
 def tile(deps: Deps, path: str) -> Response:
     """Return a tile of hashes, or a bundle of entries under `tile/entries`.
 
-    A full tile never changes and may be kept for ever; a partial one gives way to a wider one.
+    A tile of one width never changes. A full one may be kept for ever; a partial one gives way to
+    a wider one, and nobody asks for it again.
     """
     try:
         wanted = parse_tile_path(f"tile/{path}")
@@ -48,3 +53,9 @@ def tile(deps: Deps, path: str) -> Response:
         data = log.tile(wanted.level, wanted.index, wanted.width)
     caching = _IMMUTABLE if wanted.width == TILE_WIDTH else "private, max-age=60"
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": caching})
+
+
+def _note(text: str) -> Response:
+    return Response(
+        text, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )
