@@ -22,10 +22,8 @@ from registry.core.evidence import Evidence, verify_evidence
 from registry.core.generation import Generation
 from registry.core.merkle import subtree_root, verify_consistency
 from registry.errors import HomeError, KeyFileError
-from registry.factory import open_home
+from registry.factory import open_home, upgrade_registry
 from registry.sdk import Registry
-from registry.settings import load_settings
-from registry.store.engine import open_engine
 from registry.store.transaction import read
 from registry.workflows.maintain import projection_rows
 
@@ -68,7 +66,7 @@ def old(name: str) -> dict[str, Any]:
 def home(unpack: Unpack, name: str) -> Path:
     """A home that was brought up to date."""
     root = unpack(name)
-    open_engine(load_settings(root), create=True).dispose()
+    upgrade_registry(root, backup=False)
     return root
 
 
@@ -93,7 +91,7 @@ def test_an_old_home_is_refused_with_advice_and_left_as_it_is(unpack: Unpack, na
     with pytest.raises(HomeError) as error:
         open_home(home)
     assert error.value.code == "home.outdated"
-    assert error.value.hint
+    assert "genops upgrade" in error.value.hint
     assert contents(home) == before
 
 
@@ -101,17 +99,18 @@ def test_bringing_it_up_to_date_keeps_every_row_and_every_other_file(
     unpack: Unpack, name: str
 ) -> None:
     home = unpack(name)
-    before, rows = contents(home), table_rows(home)
-    open_engine(load_settings(home), create=True).dispose()
-    after, now = contents(home), table_rows(home)
+    before, rows = contents(home), table_rows(home / "registry.db")
+    report = upgrade_registry(home)
+    after, now = contents(home), table_rows(home / "registry.db")
+    assert table_rows(Path(report.backup or "")) == rows
     assert before.pop("registry.db") != after.pop("registry.db")
-    assert after == before
+    assert {file: after[file] for file in before} == before
     assert {table: now[table] for table in rows} == rows
 
 
-def table_rows(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+def table_rows(database: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table but the schema's version."""
-    with closing(sqlite3.connect(home / "registry.db")) as conn:
+    with closing(sqlite3.connect(database)) as conn:
         names = conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return {
             table: sorted(conn.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
@@ -199,7 +198,7 @@ def test_an_old_home_goes_on(registry: Registry, old: dict[str, Any], generation
 
 def test_a_passphrase_still_protects_the_keys(unpack: Unpack, generation: Make) -> None:
     home = unpack("passphrase")
-    open_engine(load_settings(home), create=True).dispose()
+    upgrade_registry(home)
     with open_home(home, passphrase="a wrong one") as opened:
         with pytest.raises(KeyFileError) as error:
             opened.record(generation(40))
