@@ -21,7 +21,7 @@ from registry.core.merkle import verify_inclusion
 from registry.core.notes import VerifierKey
 from registry.core.proofs import TlogProof
 from registry.core.statements import Statement
-from registry.core.trust import TrustKey, TrustState
+from registry.core.trust import TrustKey, TrustState, compromise_error
 from registry.errors import FormatError, GenopsError, IntegrityError, TrustError
 
 EVIDENCE_TYPE = "https://w3id.org/genops/evidence/v1"
@@ -325,7 +325,16 @@ def _check_log_key(trust: _Trust, key: VerifierKey) -> bool:
 
 
 def _check_signer(trust: _Trust, item: EvidenceItem, statement: Statement, _: bool) -> TrustKey:
-    return trust.judging.authorize(item.envelope, statement.predicate_type, item.entry.time_ms)
+    """Check that the signer had the role, and that no later trust record says its key was stolen.
+
+    A re-attestation is a record of its own, with evidence of its own.
+    """
+    time_ms = item.entry.time_ms
+    key = trust.judging.authorize(item.envelope, statement.predicate_type, time_ms)
+    since = trust.newest.doubted(key.keyid, time_ms)
+    if since is not None:
+        raise compromise_error(key.keyid, since)
+    return key
 
 
 def _open(evidence: Evidence, statement: Statement) -> Mapping[str, Any]:

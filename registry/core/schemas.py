@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from registry.core.jsonio import escape_pointer
-from registry.core.statements import predicate_name
+from registry.core.statements import schema_key
 from registry.errors import SchemaError
 
 SCHEMA_BASE = "https://w3id.org/genops/schema/"
@@ -38,14 +38,14 @@ class SchemaSet:
         of what does not fit.
         """
         kind = statement.get("predicateType")
-        name = predicate_name(kind) if isinstance(kind, str) else None
-        if name is None:
+        key = schema_key(kind) if isinstance(kind, str) else None
+        if key is None:
             raise SchemaError(
                 f"predicate type {kind!r} is not known",
                 code="schema.unknown-predicate",
                 hint="this version reads the predicate types listed in docs/formats.md",
             )
-        self.check(f"{name}/v1", statement)
+        self.check(key, statement)
 
     def check(self, key: str, document: Any) -> None:
         """Check a document against the schema `key`; raises SchemaError (`schema.invalid`)."""

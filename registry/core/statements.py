@@ -34,35 +34,39 @@ OWN_PREDICATES = (
     "match-verdict",
     "calibration",
     "model",
+    "reattestation",
 )
 MAX_LIST_ITEMS = 256
 """Most items of a list in a statement; a longer one goes into a blob named by digest."""
 
 _PREDICATE_BASE = "https://w3id.org/genops/predicate/"
 _BUILD_BASE = "https://w3id.org/genops/build/"
-_VERSION = "/v1"
+_LATER_VERSIONS = {"trust": (2,)}
 _STATEMENT_FIELDS = {"_type", "subject", "predicateType", "predicate"}
 _SUBJECT_FIELDS = {"name", "digest", "mediaType", "annotations"}
 
 
-def predicate_uri(name: str) -> str:
+def predicate_uri(name: str, version: int = 1) -> str:
     """Return the type URI of one of our own predicates, such as `taint`."""
-    return f"{_PREDICATE_BASE}{name}{_VERSION}"
+    return f"{_PREDICATE_BASE}{name}/v{version}"
 
 
 def build_uri(name: str) -> str:
     """Return the build type URI of a generator, such as `diffusers`."""
-    return f"{_BUILD_BASE}{name}{_VERSION}"
+    return f"{_BUILD_BASE}{name}/v1"
 
 
-PREDICATES: frozenset[str] = frozenset(
-    {PREDICATE_GENERATION, PREDICATE_DECISION, *map(predicate_uri, OWN_PREDICATES)}
-)
-_NAMES = {
-    PREDICATE_GENERATION: "generation",
-    PREDICATE_DECISION: "decision",
-    **{predicate_uri(name): name for name in OWN_PREDICATES},
+_SCHEMAS = {
+    PREDICATE_GENERATION: ("generation", 1),
+    PREDICATE_DECISION: ("decision", 1),
+    **{
+        predicate_uri(name, version): (name, version)
+        for name in OWN_PREDICATES
+        for version in (1, *_LATER_VERSIONS.get(name, ()))
+    },
 }
+PREDICATES: frozenset[str] = frozenset(_SCHEMAS)
+"""Every predicate type that this version reads, older versions too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,14 @@ def invocation_id(statement: Statement) -> str:
 
 def predicate_name(predicate_type: str) -> str | None:
     """Return the short name of a known predicate type (`generation`, `taint`, …), else None."""
-    return _NAMES.get(predicate_type)
+    found = _SCHEMAS.get(predicate_type)
+    return None if found is None else found[0]
+
+
+def schema_key(predicate_type: str) -> str | None:
+    """Return the schema of a known predicate type (`taint/v1`), else None."""
+    found = _SCHEMAS.get(predicate_type)
+    return None if found is None else f"{found[0]}/v{found[1]}"
 
 
 _INVOCATION_PATHS = {

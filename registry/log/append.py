@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from registry.core.trust import PREDICATE_TRUST
+from registry.core.trust import is_trust
 from registry.log.prepare import Prepared
 from registry.log.submission import Accepted
 from registry.log.tree import add_tiles
@@ -49,7 +49,7 @@ def append_log(conn: Connection, batch: Batch) -> None:
         _INVOCATIONS,
         [{"invocation_id": i.invocation_id, "idx": record.index} for record, i in batch],
     )
-    trust = [r.index for r, _ in batch if r.statement.predicate_type == PREDICATE_TRUST]
+    trust = [r.index for r, _ in batch if is_trust(r.statement.predicate_type)]
     insert_rows(conn, _TRUST, [{"idx": index} for index in trust])
     add_tiles(conn, batch[0][0].index, batch[-1][0].index + 1)
 

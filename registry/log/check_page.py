@@ -25,7 +25,7 @@ from registry.core.statements import (
     invocation_id,
     predicate_uri,
 )
-from registry.core.trust import PREDICATE_TRUST
+from registry.core.trust import is_trust
 from registry.errors import GenopsError
 from registry.log.findings import Finding
 from registry.log.trust_state import TrustHistory, TrustRecord
@@ -180,7 +180,7 @@ class _Judging:
         state = self._trust.newest
         if state is not None:
             state.authorize(envelope, statement.predicate_type, entry.time_ms)
-        if state is None or statement.predicate_type == PREDICATE_TRUST:
+        if state is None or is_trust(statement.predicate_type):
             self._trust = self._trust.extended(index, entry, statement, envelope, self._vkey)
 
     def _sealed(

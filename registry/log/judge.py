@@ -11,7 +11,7 @@ from registry.core.digests import record_id
 from registry.core.entries import LogEntry
 from registry.core.merkle import leaf_hash
 from registry.core.notes import VerifierKey
-from registry.core.trust import PREDICATE_TRUST
+from registry.core.trust import is_trust
 from registry.errors import ConflictError, FormatError, TrustError
 from registry.log.prepare import Prepared
 from registry.log.submission import Accepted, LogReceipt
@@ -81,7 +81,7 @@ class Judge:
         """Return the signer's key id; a trust record is judged by the state before it."""
         state = self._history.newest
         keyid = item.key_at(state, self._time_ms).keyid if state is not None else None
-        if keyid is None or item.statement.predicate_type == PREDICATE_TRUST:
+        if keyid is None or is_trust(item.statement.predicate_type):
             self._history = self._history.extended(
                 index, entry, item.statement, item.envelope, self._vkey
             )

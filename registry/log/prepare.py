@@ -46,7 +46,7 @@ class Prepared:
         """
         if self.judged is not None:
             before, key = self.judged
-            if before is state and key.valid_at(time_ms):
+            if before is state and state.counts(key, time_ms):
                 return key
         return state.authorize(self.envelope, self.statement.predicate_type, time_ms)
 

@@ -16,7 +16,7 @@ from registry.core.entries import LogEntry
 from registry.core.merkle import Frontier, leaf_hash
 from registry.core.notes import VerifierKey
 from registry.core.statements import Statement, invocation_id
-from registry.core.trust import PREDICATE_TRUST
+from registry.core.trust import is_trust
 from registry.errors import GenopsError, IntegrityError
 from registry.log.head import StoredHead, lock_head, read_head, write_head
 from registry.log.submission import Accepted
@@ -72,7 +72,7 @@ class Replay:
     def _signer(self, index: int, entry: LogEntry, statement: Statement, envelope: Envelope) -> str:
         """Return the key id that the record counts by; several signatures are judged to tell."""
         before = self._history.newest
-        if before is None or statement.predicate_type == PREDICATE_TRUST:
+        if before is None or is_trust(statement.predicate_type):
             self._history = self._history.extended(index, entry, statement, envelope, self._vkey)
         if before is None:
             return genesis_signer(self._history, envelope)
@@ -150,7 +150,7 @@ def _invocation_row(item: Accepted) -> dict[str, object]:
 
 
 def _trust(batch: Iterable[Accepted]) -> list[int]:
-    return [item.index for item in batch if item.statement.predicate_type == PREDICATE_TRUST]
+    return [item.index for item in batch if is_trust(item.statement.predicate_type)]
 
 
 def _altered(index: int, why: str) -> IntegrityError:

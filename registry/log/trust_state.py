@@ -12,7 +12,7 @@ from registry.core.dsse import Envelope
 from registry.core.entries import LogEntry
 from registry.core.notes import VerifierKey
 from registry.core.statements import Statement
-from registry.core.trust import PREDICATE_TRUST, TrustState
+from registry.core.trust import TrustState, is_trust
 from registry.errors import IntegrityError, TrustError
 from registry.store.log_tables import EnvelopeRow, LogEntryRow, TrustRecordRow
 from registry.store.types import table_of
@@ -127,7 +127,7 @@ def genesis_signer(history: TrustHistory, envelope: Envelope) -> str:
 
 
 def _genesis(index: int, statement: Statement, envelope: Envelope) -> TrustState:
-    if index != 0 or statement.predicate_type != PREDICATE_TRUST:
+    if index != 0 or not is_trust(statement.predicate_type):
         raise TrustError(
             "the log begins with a trust record, and it has none",
             code="trust.no-genesis",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from registry.core import checkpoints, merkle, predicates
+from registry.core import checkpoints, merkle, predicates, trust_predicates
 from registry.core.checkpoints import Checkpoint
 from registry.core.disclosures import Disclosure
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, keyid, pae, spki_to_pem
@@ -26,7 +26,7 @@ from registry.core.predicates import Head, SealedPayload, seal_statement
 from registry.core.proofs import TlogProof
 from registry.core.schemas import SchemaSet
 from registry.core.statements import Subject, predicate_uri
-from registry.core.trust import TrustKey
+from registry.core.trust import TrustKey, TrustState
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "test/01890a5d-ac96-774b-bcce-b302099a8057"
@@ -102,11 +102,17 @@ class Book:
         )
         return self.seal("taint", predicate)
 
-    def seal(self, name: str, predicate: dict[str, Any]) -> SealedPayload:
+    def trust_v2(self, state: TrustState, supersedes: str | None = None) -> SealedPayload:
+        predicate = trust_predicates.trust(
+            self.head(), state, supersedes=supersedes, reason="a change"
+        )
+        return self.seal("trust", predicate, 2)
+
+    def seal(self, name: str, predicate: dict[str, Any], version: int = 1) -> SealedPayload:
         subject = Subject("out/0", "ab" * 32)
         numbers = count(len(self.entries) * 100)
         salts = lambda: next(numbers).to_bytes(16, "big")  # noqa: E731
-        return seal_statement([subject], predicate_uri(name), predicate, salts)
+        return seal_statement([subject], predicate_uri(name, version), predicate, salts)
 
     def add(self, sealed: SealedPayload, *keys: P256, time_ms: int | None = None) -> str:
         first, *others = keys or (self.admin,)
@@ -148,7 +154,8 @@ def book() -> Book:
 def schemas() -> SchemaSet:
     documents = {
         f"{path.parent.name}/{path.stem}": json.loads(path.read_text("utf-8"))
-        for path in ROOT.glob("schemas/*/v1.json")
+        for path in ROOT.glob("schemas/*/v*.json")
+        if path.parent.name != "cli"
     }
     return SchemaSet(documents)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from registry.core import digests, disclosures, modelsets, predicates, provenance, statements
+from registry.core import (
+    digests,
+    disclosures,
+    modelsets,
+    predicates,
+    provenance,
+    statements,
+    trust_predicates,
+)
 from registry.core.generation import Generation, Material, ModelFile, Output, Sealed
 from registry.core.predicates import DecisionRecord, Head, SealedPayload
 from registry.core.schemas import SchemaSet
@@ -228,6 +236,8 @@ OWN: dict[str, dict[str, Any]] = {
                                               verdict="confirmed", reason="r"),
     "calibration": predicates.calibration(HEAD, name="n", fingerprint="p", samples=3,
                                           bounds={"a": 1.5}),
+    "reattestation": trust_predicates.reattestation(HEAD, record=REC, payload_sha256=HEX,
+                                                    trust_record=REC, reason="r"),
 }  # fmt: skip
 
 

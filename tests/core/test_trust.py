@@ -43,7 +43,7 @@ def test_every_predicate_has_a_role() -> None:
     assert ROLE_FOR[PREDICATE_GENERATION] == "generator"
     assert ROLE_FOR[PREDICATE_DECISION] == "policy"
     admin = {uri for uri, role in ROLE_FOR.items() if role == "admin"}
-    assert admin == {predicate_uri("trust"), predicate_uri("erasure")}
+    assert admin == {predicate_uri("trust"), predicate_uri("trust", 2), predicate_uri("erasure")}
 
 
 def test_a_key_counts_with_its_role_and_within_its_window(book: Any, keys: Any) -> None:
