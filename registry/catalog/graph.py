@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, insert, literal, select
 
 from registry.store.bulk import insert_rows
 from registry.store.catalog_tables import ClosureRow, EdgeRow, NodeRow, RecordRow
@@ -23,6 +23,17 @@ CLOSURE = table_of(ClosureRow)
 RECORDS = table_of(RecordRow)
 
 _CHUNK = 500  # below the parameter limit of every database
+_WANTED: BindParameter[Any] = bindparam("wanted", expanding=True)
+_LAST = select(func.max(NODES.c.id))
+_BY_DIGEST = (
+    select(NODES.c.id, NODES.c.sha256, NODES.c.record_idx, RECORDS.c.leaf_hash)
+    .select_from(NODES.outerjoin(RECORDS, RECORDS.c.idx == NODES.c.record_idx))
+    .where(NODES.c.sha256.in_(_WANTED))
+    .order_by(NODES.c.id)
+)
+_ANCESTORS = select(CLOSURE.c.descendant, CLOSURE.c.ancestor).where(
+    CLOSURE.c.descendant.in_(_WANTED)
+)
 
 
 def chunked(values: Iterable[Any], size: int = _CHUNK) -> Iterable[list[Any]]:
@@ -41,7 +52,7 @@ class GraphWriter:
 
     def __init__(self, conn: Connection, digests: Iterable[bytes]) -> None:
         self._conn = conn
-        self._next = (conn.scalar(select(func.max(NODES.c.id))) or 0) + 1
+        self._next = (conn.scalar(_LAST) or 0) + 1
         self._materials: dict[bytes, int] = {}
         self._outputs: dict[bytes, list[tuple[int, bytes | None]]] = defaultdict(list)
         self._ancestors: dict[int, set[int]] = {}
@@ -84,17 +95,20 @@ class GraphWriter:
         self._nodes, self._edges, self._closure = [], {}, []
 
     def _load(self, digests: set[bytes]) -> None:
-        """Find the nodes that already stand for the given digests."""
-        joined = NODES.outerjoin(RECORDS, RECORDS.c.idx == NODES.c.record_idx)
-        query = select(NODES.c.id, NODES.c.sha256, NODES.c.record_idx, RECORDS.c.leaf_hash)
+        """Find the nodes that already stand for the given digests, and what they are made of."""
         for chunk in chunked(digests):
-            chosen = query.select_from(joined).where(NODES.c.sha256.in_(chunk))
-            found = self._conn.execute(chosen.order_by(NODES.c.id))
-            for node, sha256, record_idx, record_hash in found:
+            for node, sha256, record_idx, record_hash in self._read(_BY_DIGEST, chunk):
+                self._ancestors[node] = set()
                 if record_idx is None:
                     self._materials[sha256] = node
                 else:
                     self._outputs[sha256].append((node, record_hash))
+        for chunk in chunked(self._ancestors):
+            for node, ancestor in self._read(_ANCESTORS, chunk):
+                self._ancestors[node].add(ancestor)
+
+    def _read(self, query: Select[Any], wanted: Sequence[Any]) -> Iterable[Any]:
+        return self._conn.execute(query, {"wanted": wanted})
 
     def _parents_of(self, material: Mapping[str, Any]) -> list[int]:
         """Return the nodes that a material is: known outputs, else one node by digest."""
@@ -134,6 +148,7 @@ class GraphWriter:
     ) -> int:
         node = self._next
         self._next += 1
+        self._ancestors[node] = set()
         self._nodes.append(
             {
                 "id": node,
@@ -150,8 +165,7 @@ class GraphWriter:
 
     def _ancestors_of(self, node: int) -> set[int]:
         if node not in self._ancestors:
-            query = select(CLOSURE.c.ancestor).where(CLOSURE.c.descendant == node)
-            self._ancestors[node] = set(self._conn.scalars(query))
+            self._ancestors[node] = {above for _, above in self._read(_ANCESTORS, [node])}
         return self._ancestors[node]
 
     def _join_material(self, output: int, sha256: bytes) -> None:

@@ -116,29 +116,32 @@ def _subject_rows(item: Logged) -> Iterable[Row]:
 def _project_assets(conn: Connection, batch: Sequence[Logged]) -> None:
     if not batch:
         return
-    graph = GraphWriter(conn, [d for item in batch for d in _digests(item.statement)])
+    used = [{m["name"]: m for m in _materials(item.statement)} for item in batch]
+    graph = GraphWriter(conn, _digests(batch, used))
     rows: list[Row] = []
-    for item in batch:
-        materials = {m["name"]: m for m in _materials(item.statement)}
+    for item, materials in zip(batch, used, strict=True):
         for position, subject in enumerate(item.statement.subjects):
             names = _materials_of(item.statement, subject.name, materials)
+            sha256 = bytes.fromhex(subject.sha256)
             node = graph.add_output(
                 record_idx=item.index,
                 position=position,
                 record_hash=item.leaf_hash,
-                sha256=bytes.fromhex(subject.sha256),
+                sha256=sha256,
                 kind=ASSET_KINDS[item.statement.predicate_type],
                 name=subject.name,
                 materials=[materials[name] for name in names],
             )
-            rows.append(_output_row(item, node, position))
+            rows.append(_output_row(item, node, position, sha256))
     graph.flush()
     insert_rows(conn, table_of(OutputRow), rows)
 
 
-def _digests(statement: Statement) -> Iterable[bytes]:
-    yield from (bytes.fromhex(subject.sha256) for subject in statement.subjects)
-    yield from (material["sha256"] for material in _materials(statement))
+def _digests(batch: Sequence[Logged], used: Sequence[Mapping[str, Row]]) -> Iterable[bytes]:
+    """Yield the digests of all subjects and materials of a batch."""
+    for item, materials in zip(batch, used, strict=True):
+        yield from (bytes.fromhex(subject.sha256) for subject in item.statement.subjects)
+        yield from (material["sha256"] for material in materials.values())
 
 
 def _materials(statement: Statement) -> Iterable[Row]:
@@ -177,7 +180,7 @@ def _materials_of(
     return list(materials)
 
 
-def _output_row(item: Logged, node: int, position: int) -> Row:
+def _output_row(item: Logged, node: int, position: int, sha256: bytes) -> Row:
     subject = item.statement.subjects[position]
     notes = subject.annotations or {}
     pixels = notes.get("pixels-v1")
@@ -186,7 +189,7 @@ def _output_row(item: Logged, node: int, position: int) -> Row:
     return {
         "node_id": node,
         "record_idx": item.index,
-        "sha256": bytes.fromhex(subject.sha256),
+        "sha256": sha256,
         "pixels": bytes.fromhex(pixels) if pixels else None,
         "media_type": subject.media_type,
         "width": notes.get("width"),
