@@ -80,7 +80,9 @@ def newest_of(conn: Connection, key: CosignerKey) -> tuple[int, int] | None:
 def _insert(engine: Engine, size: int, note: bytes, found: Sequence[Cosignature]) -> None:
     with write(engine) as conn:
         query = select(_COSIGNATURES.c.name, _COSIGNATURES.c.key_id)
-        there = set(conn.execute(query.where(_COSIGNATURES.c.size == size)).tuples())
+        there = {
+            (row[0], row[1]) for row in conn.execute(query.where(_COSIGNATURES.c.size == size))
+        }
         rows = [
             {
                 "size": size,
