@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from registry.core.checkpoints import Checkpoint
 from registry.core.cosignatures import CosignerKey, time_of
 from registry.core.merkle import Frontier
 from registry.core.notes import SignedNote, VerifierKey
@@ -39,6 +40,8 @@ class Opening:
         self.found: list[Finding] = []
         self.head: StoredHead | None = None
         self.trust: list[int] = []
+        file = None if outside is None else CheckpointFile(outside, reader.vkey)
+        newest = None if file is None else self._read_outside(file)  # before the snapshot
         with read(reader.engine) as conn:
             self._conn = conn
             self.found += self._try(lambda: check_read.damage(conn), [])
@@ -47,8 +50,8 @@ class Opening:
             self.size = rows if self.head is None else self.head.size
             self.found += self._try(lambda: check_read.strays(conn, self.size), [])
             self.trust = self._try(lambda: check_read.listed_trust(conn), [])
-            if outside is not None and self.head is not None:
-                self._check_outside(CheckpointFile(outside, reader.vkey), self.head.size)
+            if file is not None and self.head is not None:
+                self._check_outside(file, newest, self.head.size)
 
     def _add(self, what: str, detail: str) -> None:
         self.found.append(Finding(None, what, detail))
@@ -60,10 +63,17 @@ class Opening:
             self._add("frontier", error.message)
             return None
 
-    def _check_outside(self, file: CheckpointFile, size: int) -> None:
+    def _read_outside(self, file: CheckpointFile) -> Checkpoint | None:
+        try:
+            return file.read()
+        except IntegrityError as error:
+            self._add("checkpoint-file", error.message)
+            return None
+
+    def _check_outside(self, file: CheckpointFile, outside: Checkpoint | None, size: int) -> None:
         """Compare the newest checkpoint that lies outside with the tree as it is stored."""
         try:
-            file.refuse_rollback(size, TreeHashes(self._conn).root)
+            file.refuse_rollback(outside, size, TreeHashes(self._conn).root)
         except IntegrityError as error:
             self._add("checkpoint-file", error.message)
 

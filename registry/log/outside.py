@@ -27,7 +27,7 @@ class CheckpointFile:
         self._known: tuple[bytes, Checkpoint] | None = None
 
     def read(self) -> Checkpoint | None:
-        """Return the checkpoint, None when there is no file or it is empty.
+        """Return the checkpoint, None when there is no file or a power cut left it without bytes.
 
         Raises IntegrityError (`log.checkpoint-file`) when the log's key did not sign it.
         """
@@ -39,20 +39,21 @@ class CheckpointFile:
             raise UnavailableError(
                 f"cannot read {self._path}: {error.strerror}", code="log.checkpoint-file"
             ) from error
-        if not note:
+        if not note.strip(b"\0"):  # its name or its length outlived the power, its bytes did not
             return None
         if self._known is None or self._known[0] != note:
             self._known = note, self._verified(note)
         return self._known[1]
 
-    def refuse_rollback(self, size: int, root_at: RootAt) -> Checkpoint | None:
-        """Check that a database of `size` leaves goes on from the file; return what the file says.
+    def refuse_rollback(self, outside: Checkpoint | None, size: int, root_at: RootAt) -> None:
+        """Check that a database of `size` leaves goes on from what the file said.
 
-        Raises RollbackError (`log.rolled-back`, `log.forked`).
+        Without the log's lock, `read` comes before the snapshot of the database: who reads the
+        file last may see a commit that the snapshot does not. Raises RollbackError
+        (`log.rolled-back`, `log.forked`).
         """
-        outside = self.read()
         if outside is None or outside.size == 0:
-            return outside
+            return
         if outside.size > size:
             raise RollbackError(
                 f"the database holds {size} records, and its newest checkpoint {self._path}"
@@ -65,14 +66,13 @@ class CheckpointFile:
                 code="log.forked",
                 hint="the database was rewritten; keep both and run `genops log check`",
             )
-        return outside
 
     def publish(self, note: bytes) -> None:
         """Put a newer checkpoint, which the caller signed or verified, in place in one step.
 
         Raises UnavailableError (`log.checkpoint-unwritten`). Not synced: the records are durable
-        by now, and a power cut leaves the checkpoint before this one, or an empty file, which the
-        next commit replaces. A sync would double the time of a commit and guard nothing more.
+        by now, and a power cut leaves the checkpoint before this one, or a file without bytes,
+        which the next commit replaces (docs/adr/0018).
         """
         scratch = self._path.with_name(self._path.name + ".new")
         try:
@@ -94,5 +94,6 @@ class CheckpointFile:
             raise IntegrityError(
                 f"{self._path} is no checkpoint of this log: {error.message}",
                 code="log.checkpoint-file",
-                hint="restore the file from its backup, the vault or a mirror",
+                hint="restore it from a backup, the vault or a mirror; after a power cut, run"
+                " `genops log check`, and remove the file when it finds nothing else",
             ) from None

@@ -69,11 +69,12 @@ class LogReader:
         Compared with the checkpoint file too, once `refuse_rollback` has named it. Raises
         IntegrityError (`note.*`, `checkpoint.origin`, `log.head-altered`), RollbackError.
         """
+        outside = self._outside and self._outside.read()  # before the snapshot
         with read(self.engine) as conn:
             stored = read_head(conn)
             head = self._head(conn)
             if self._outside is not None:
-                self._outside.refuse_rollback(head.size, TreeHashes(conn).root)
+                self._outside.refuse_rollback(outside, head.size, TreeHashes(conn).root)
         checkpoint = checkpoints.verify(head.note, self.vkey)
         if (checkpoint.size, checkpoint.root) != (stored.size, stored.frontier.root()):
             raise IntegrityError(
@@ -89,10 +90,11 @@ class LogReader:
         Raises RollbackError (`log.rolled-back`, `log.forked`), IntegrityError
         (`log.checkpoint-file`) for a file that this log did not sign.
         """
-        outside = CheckpointFile(path, self.vkey)
+        file = CheckpointFile(path, self.vkey)
+        outside = file.read()  # before the snapshot: a writer may add to both in between
         with read(self.engine) as conn:
-            outside.refuse_rollback(read_head(conn).size, TreeHashes(conn).root)
-        self._outside = outside
+            file.refuse_rollback(outside, read_head(conn).size, TreeHashes(conn).root)
+        self._outside = file
 
     def checkpoint(self) -> bytes:
         """Return the newest checkpoint as a signed note; raises NotFoundError (`log.empty`)."""

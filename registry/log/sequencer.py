@@ -141,7 +141,8 @@ class Sequencer:
     def _commit_locked(self, batch: Sequence[Prepared]) -> Sequence[LogReceipt | Exception]:
         with write(self._engine) as conn:
             head = lock_head(conn)
-            outside = self._outside.refuse_rollback(head.size, self._root_of(conn, head))
+            outside = self._outside.read()
+            self._outside.refuse_rollback(outside, head.size, self._root_of(conn, head))
             judgement = self._judge(conn, head, batch)
             if judgement.accepted:
                 head = self._append(conn, head, judgement)

@@ -22,6 +22,7 @@ from registry.errors import (
     RollbackError,
     UnavailableError,
 )
+from registry.log.head import StoredHead, read_head
 from registry.log.reader import LogReader
 from registry.log.sequencer import Sequencer
 from registry.log.submission import Accepted, LogReceipt, Submission
@@ -46,7 +47,7 @@ def outside_size(lab: Lab) -> int:
 
 
 def sealed_submission(lab: Lab) -> Submission:
-    return replace(lab.generation(), sealed=b"ciphertext", seal_key=KEY)
+    return replace(lab.taint(), sealed=b"ciphertext", seal_key=KEY)
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -265,7 +266,24 @@ def test_a_verified_head_is_held_against_the_file_that_was_named(
         reader.verified_head()
 
 
-@pytest.mark.parametrize("note", [None, b""], ids=["missing", "empty"])
+def test_a_reader_takes_no_commit_beside_it_for_a_roll_back(
+    lab: Lab, sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = lab.reader()
+
+    def commits_after(conn: Connection) -> StoredHead:
+        """Read the head as ever; before anything else is read, a record is added."""
+        stored = read_head(conn)
+        sequencer.submit(lab.generation())
+        return stored
+
+    monkeypatch.setattr("registry.log.reader.read_head", commits_after)
+    reader.refuse_rollback(lab.home.checkpoint)
+    before = outside_size(lab)
+    assert reader.verified_head().size == before < outside_size(lab)
+
+
+@pytest.mark.parametrize("note", [None, b"", bytes(233)], ids=["missing", "empty", "zeros"])
 def test_a_lost_checkpoint_file_is_written_again(
     lab: Lab, sequencer: Sequencer, note: bytes | None
 ) -> None:
@@ -315,7 +333,7 @@ import registry.log.sequencer as sequencer
 from registry.log.outside import CheckpointFile
 from registry.signing.sealing import Keyring
 lab = Lab(Path(sys.argv[2]))
-submission = replace(lab.generation(7), sealed=b"ciphertext", seal_key=bytes(32))
+submission = replace(lab.taint(), sealed=b"ciphertext", seal_key=bytes(32))
 Path(sys.argv[4]).write_bytes(submission.envelope)
 def die(*_, **__): os._exit(9)
 def die_after(call):
