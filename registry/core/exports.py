@@ -25,13 +25,22 @@ KEYRING = f"{HOME}keyring.db"
 CONFIG = f"{HOME}genops.toml"
 PARTS = ("blobs", "home", "log", "texts")
 """What an export may hold; `home` are the secrets, which only a backup has."""
+_PART_OF = {
+    "blobs": "blobs",
+    "envelopes": "log",
+    "home": "home",
+    "sealed": "texts",
+    "tile": "log",
+}
 MAX_MANIFEST_BYTES = 64 * 1024
 MAX_SUMS_BYTES = 4 * 1024**3
 
 _ENVELOPE = re.compile(r"envelopes/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _SEALED = re.compile(r"sealed/([0-9]{12,16})\.bin")
-_SIDECAR = re.compile(r"sidecars/[a-z-]{1,40}\.ndjson")
+_SIDECAR = re.compile(
+    r"sidecars/(?:blobs|cosignatures|fingerprints|mirror-state|outbox|witnessed-logs)\.ndjson"
+)
 _HOME_FILE = re.compile(
     r"home/(?:genops\.toml|keyring\.db|retention\.yaml|vault/\.dvc/config"
     r"|(?:keys|witnesses)/[A-Za-z0-9][A-Za-z0-9_.-]{0,120})"
@@ -150,6 +159,11 @@ def sealed_index(path: str) -> int | None:
 def is_home_file(path: str) -> bool:
     """Tell whether a backup holds such a file of a home: settings, keys, keyring."""
     return _HOME_FILE.fullmatch(path) is not None
+
+
+def part_of(path: str) -> str | None:
+    """Return which of `PARTS` a file belongs to; None for what every export has."""
+    return _PART_OF.get(path.partition("/")[0])
 
 
 def check_path(path: str) -> None:

@@ -47,7 +47,7 @@ class EncryptingWriter(io.RawIOBase):
         fields = {**_FIXED, "n": n, "salt": base64.b64encode(salt).decode("ascii")}
         header = MAGIC + dumps(fields) + b"\n"
         self._seal, mac = _keys(passphrase, salt, n, header)
-        self._target, self._count, self._buffer = target, 0, bytearray()
+        self._target, self._count, self._taken, self._buffer = target, 0, 0, bytearray()
         self._aad = header + mac
         target.write(self._aad)
 
@@ -55,10 +55,15 @@ class EncryptingWriter(io.RawIOBase):
         """Tell that it is."""
         return True
 
+    def tell(self) -> int:
+        """Return how many bytes of plaintext were taken."""
+        return self._taken
+
     def write(self, data: object) -> int:
         """Take plaintext."""
         octets = memoryview(data)  # type: ignore[arg-type]  # whatever has a buffer
         self._buffer += octets
+        self._taken += octets.nbytes
         while len(self._buffer) > CHUNK_BYTES:
             self._put(bytes(self._buffer[:CHUNK_BYTES]), last=False)
             del self._buffer[:CHUNK_BYTES]

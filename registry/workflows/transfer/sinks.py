@@ -55,7 +55,7 @@ class TarSink:
 @contextmanager
 def tar_sink(stream: IO[bytes]) -> Iterator[TarSink]:
     """Write a tar into a stream; it is ended only when the block ends well."""
-    tar = tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+    tar = tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
     yield TarSink(tar)
     tar.close()
 

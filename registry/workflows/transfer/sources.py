@@ -43,6 +43,10 @@ class ExportReader:
             raise _altered(exports.SUMS, "is not the list that the manifest names")
         self.sums: Mapping[str, str] = exports.parse_sums(listed)
         self._compare_names()
+        for path in self.sums:
+            part = exports.part_of(path)
+            if part is not None and not self.manifest.has(part):
+                raise exports.invalid(f"it holds {path}, and its manifest names no {part}")
 
     def has(self, path: str) -> bool:
         """Tell whether the export holds a file."""
