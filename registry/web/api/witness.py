@@ -38,5 +38,6 @@ async def add_checkpoint(deps: Deps, request: Request) -> Response:
         status = 400 if isinstance(error, FormatError) else status_of(error)
         return error_response(request, error, status=_STATUSES.get(error.code, status))
     if reply.lines is None:
-        return Response(f"{reply.size}\n", 409, media_type=SIZE_MEDIA_TYPE)
+        # Not by `media_type`, which would add a charset: clients compare the whole field.
+        return Response(f"{reply.size}\n", 409, headers={"Content-Type": SIZE_MEDIA_TYPE})
     return Response(reply.lines, media_type="text/plain; charset=utf-8")
