@@ -25,6 +25,9 @@ def record(
     note: Annotated[
         str, typer.Option("--note", metavar="TEXT", help="A remark, kept sealed.")
     ] = "",
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Store it encrypted, so that it can be erased.")
+    ] = False,
     project: Project = None,
     campaign: Campaign = None,
     home: Home = None,
@@ -33,11 +36,13 @@ def record(
     """Record a file that was made elsewhere.
 
     Generations record themselves; this is for an edit, a photograph, a delivery. The file is copied
-    into the content store and its record is signed and logged before the verb returns.
+    into the content store and its record is signed and logged before the verb returns. A personal
+    one, such as a portrait, is stored encrypted, and `find` does not know it.
 
     For example:
       genops record retouched.png --parent 3f2a9c81 --note "retouched by hand"
       genops record logo.png --project spring --campaign launch
+      genops record portrait.jpg --personal --note "model release 12"
     """
     from registry.cli.opening import opened_to_sign
     from registry.cli.output import emit
@@ -46,7 +51,7 @@ def record(
     with opened_to_sign(home) as registry:
         named = {"project": project, "campaign": campaign}
         chosen = {key: value for key, value in named.items() if value is not None}
-        done = registry.ingest(file, parents=parent or (), note=note, **chosen)
+        done = registry.ingest(file, parents=parent or (), note=note, personal=personal, **chosen)
         emit(done, receipt, as_json=json)
 
 

@@ -1,4 +1,4 @@
-"""Verbs that decide and act: the release gate, exact reproduction, erasure of texts."""
+"""Verbs that decide and act: the release gate and exact reproduction."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -131,30 +131,3 @@ def _seed(text: str) -> str:
         return str(int(text))
     except ValueError:
         raise InputError(f"--seed {text!r} is not a whole number", code="usage") from None
-
-
-def erase(
-    asset: Asset,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for example a request's number.")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Erase the texts of a record for good.
-
-    Destroys the key of its prompts, file names and remarks, so that every copy is unreadable;
-    signatures and proofs stay valid. This cannot be undone.
-
-    For example:
-      genops erase 3f2a9c81 --reason "request 2026-114" --yes
-    """
-    from registry.cli.opening import certain, opened_to_sign
-    from registry.cli.output import emit
-    from registry.cli.render.reports import receipt
-    from registry.cli.text import visible
-
-    with opened_to_sign(home) as registry:
-        certain(f"Erase the texts of {visible(asset)} for good?", yes=yes)
-        emit(registry.erase(asset, reason=reason), receipt, as_json=json)

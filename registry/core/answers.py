@@ -107,7 +107,7 @@ class Passport(Answer):
     still exists; otherwise a text stays `{"sealed": {...}}` and `text` says `erased`, or `locked`
     when the keyring is not here. `setup` is the rest of what was chosen (pipeline, scheduler,
     components), `internals` what the runtime added. `events` are the other records that speak of
-    the same bytes.
+    the same bytes. An `encrypted` asset is personal: its digest and size are the ciphertext's.
     """
 
     id: str
@@ -137,6 +137,7 @@ class Passport(Answer):
     taints: tuple[TaintView, ...]
     events: tuple[Event, ...]
     log: dict[str, Any]
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

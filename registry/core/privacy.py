@@ -11,7 +11,7 @@ from typing import Literal
 
 from registry.core.answers import Answer
 
-Because = Literal["id", "actor", "text", "rule"]
+Because = Literal["id", "actor", "text", "rule", "plain"]
 HoldKind = Literal["asset", "record"]
 
 
@@ -155,12 +155,16 @@ class SubjectExport(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Certified(Answer):
-    """One line of a certificate: a record, and the erasure of it or the holds on it."""
+    """One line of a certificate: a record, and the erasure of it or the holds on it.
+
+    `time` is when it was erased, else when it was recorded; `why` are the reasons of the holds.
+    """
 
     record: str
     time: str
     erasure: str | None
     held_by: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,26 +25,31 @@ SHOWN_INLINE = {
 _NAME_DIGITS = 16
 
 
-def blob_response(registry: Registry, ref: str) -> FileResponse:
-    """Return an asset's bytes after their digest was checked.
+def blob_response(registry: Registry, ref: str) -> Response:
+    """Return an asset's bytes after their digest was checked; personal ones are decrypted.
 
     What is no plain picture goes out as opaque bytes: an SVG or HTML file from a generator must
     not run in the registry's name.
     """
     passport = registry.get(ref)
-    path = registry.blob(passport.id)
     digest = passport.id.removeprefix(ASSET_HEAD)
     suffix = SHOWN_INLINE.get(passport.media_type or "")
+    name = digest[:_NAME_DIGITS] + (suffix or ".bin")
+    shown = "inline" if suffix else "attachment"
+    media_type = passport.media_type if suffix else "application/octet-stream"
+    headers = {"Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'"}
+    if passport.encrypted:
+        headers |= {
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'{shown}; filename="{name}"',
+        }
+        return Response(registry.read(passport.record), media_type=media_type, headers=headers)
     return FileResponse(
-        path,
-        media_type=passport.media_type if suffix else "application/octet-stream",
-        filename=digest[:_NAME_DIGITS] + (suffix or ".bin"),
-        content_disposition_type="inline" if suffix else "attachment",
-        headers={
-            "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
-            "Cache-Control": "private, no-cache",
-            "ETag": f'"{digest}"',
-        },
+        registry.blob(passport.id),
+        media_type=media_type,
+        filename=name,
+        content_disposition_type=shown,
+        headers={**headers, "Cache-Control": "private, no-cache", "ETag": f'"{digest}"'},
     )
 
 

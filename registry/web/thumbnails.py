@@ -33,6 +33,11 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
+    def make(self, source: bytes) -> bytes:
+        """Return a PNG of a picture and keep nothing of it; raises as `get` does."""
+        with self._slots:
+            return _render(source, self._limits)
+
     def get(self, sha256: str, path: Path) -> bytes:
         """Return a PNG of the picture at `path`, whose content has this digest.
 
@@ -56,12 +61,12 @@ def etag(sha256: str) -> str:
     return f'"{FORMAT}-{sha256}"'
 
 
-def _render(path: Path, limits: Limits) -> bytes:
+def _render(source: bytes | Path, limits: Limits) -> bytes:
     from PIL import Image, ImageOps  # noqa: PLC0415  # heavy: only where a picture is decoded
 
     from registry.similarity.decode import open_image  # noqa: PLC0415
 
-    picture = ImageOps.exif_transpose(open_image(path, limits))
+    picture = ImageOps.exif_transpose(open_image(source, limits))
     if picture.mode not in {"RGB", "RGBA", "L"}:
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     picture.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -81,6 +81,13 @@ def rows(services: Services, indices: Iterable[int]) -> Sequence[RowMapping]:
     return found
 
 
+def of_type(services: Services, predicate_type: str) -> Sequence[int]:
+    """Return the indices of all records of a predicate type, in log order."""
+    query = select(RECORDS.c.idx).where(RECORDS.c.predicate_type == predicate_type)
+    with read(services.engine) as conn:
+        return list(conn.scalars(query.order_by(RECORDS.c.idx)))
+
+
 def erasures_of(services: Services, leaf_hashes: Iterable[bytes]) -> Mapping[bytes, RowMapping]:
     """Return the newest erasure of each of these records that was erased, by its leaf hash."""
     found: dict[bytes, RowMapping] = {}

@@ -63,11 +63,16 @@ def erase(services: Services, text: str, *, reason: str, actor: str | None = Non
     Calling it again finishes what was interrupted, and gives the same receipt. Raises InputError
     without a reason, HeldError under a legal hold, NotFoundError when there is no sealed text.
     """
-    report = erase_all(services, choose.by_ids(services, [text]), reason=reason, actor=actor)
-    if report.held:
-        item = report.held[-1]
-        raise held(item.record, item.held_by)
+    choice = choose.by_ids(services, [text])
+    refuse_held(services, choice)
+    report = erase_all(services, choice, reason=reason, actor=actor)
+    _refuse(report)
     return _receipt(services, report.items[-1])
+
+
+def refuse_held(services: Services, choice: Choice) -> None:
+    """Raise HeldError when a legal hold stands on one of these records."""
+    _refuse(plan(services, choice))
 
 
 def plan(services: Services, choice: Choice) -> ErasureReport:
@@ -251,6 +256,11 @@ def _unfinished(services: Services) -> Iterable[RowMapping]:
         destroyed = keys.get(row["payload_sha256"].hex(), b"") is None
         if not destroyed or row["key_id"] is not None:
             yield row
+
+
+def _refuse(report: ErasureReport) -> None:
+    for item in report.held:
+        raise held(item.record, item.held_by)
 
 
 def _check(reason: str) -> None:

@@ -12,17 +12,18 @@ from sqlalchemy import Connection
 from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import record_id
-from registry.core.generation import Output
+from registry.core.generation import Blob, Output
 from registry.core.provenance import output_subject
-from registry.core.statements import predicate_uri
+from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError
 from registry.similarity.decode import MEDIA_TYPES, open_image
 from registry.similarity.fingerprints import pixels_digest
 from registry.store.transaction import read
 from registry.workflows import refs
+from registry.workflows.personal import personal_subject, store_encrypted
 from registry.workflows.record import fingerprints_of
 from registry.workflows.services import Services
-from registry.workflows.submit import declare
+from registry.workflows.submit import declare, new_key
 
 
 def ingest(
@@ -34,19 +35,21 @@ def ingest(
     project: str | None = None,
     campaign: str | None = None,
     actor: str | None = None,
+    personal: bool = False,
 ) -> Receipt:
     """Register an existing file, with the assets that it was made from, where they are known.
 
-    Raises InputError for a file that cannot be read, a damaged image, or a suffix that
-    contradicts the content; nothing is written then.
+    A `personal` one is encrypted under its record's key, and no fingerprint of it is kept. Raises
+    InputError for a file that cannot be read, a damaged image, or a suffix that contradicts the
+    content; nothing is written then.
     """
     head = services.head(project, actor)
     file = Path(path)
     output = _read(services, file)
     with read(services.engine) as conn:
         origins = [_parent(conn, parent) for parent in parents]
-    blob = services.vault.put(output.data)
-    subject = output_subject(0, output, blob.sha256, blob.size)
+    key = new_key(services) if personal else None
+    blob, subject = _store(services, output, key)
     predicate = predicates.ingest(
         head,
         source=file.name,
@@ -62,8 +65,18 @@ def ingest(
         predicate,
         role="generator",
         blobs=[blob],
-        fingerprints=fingerprints_of(services, [output]),
+        fingerprints=() if personal else fingerprints_of(services, [output]),
+        key=key,
     )
+
+
+def _store(services: Services, output: Output, key: bytes | None) -> tuple[Blob, Subject]:
+    """Put the file into the vault, encrypted where there is a key; return it as a subject."""
+    if key is not None:
+        blob = store_encrypted(services, output.data, key, 0)
+        return blob, personal_subject(0, output, blob)
+    blob = services.vault.put(output.data)
+    return blob, output_subject(0, output, blob.sha256, blob.size)
 
 
 def _read(services: Services, file: Path) -> Output:

@@ -23,9 +23,10 @@ from registry.core.dsse import Envelope
 from registry.core.generation import Blob
 from registry.core.statements import Statement, predicate_name
 from registry.core.times import format_time
-from registry.errors import GenopsError
+from registry.errors import GenopsError, InputError
 from registry.store.transaction import read
 from registry.workflows import refs
+from registry.workflows.personal import is_personal, read_row
 from registry.workflows.services import Services
 from registry.workflows.texts import open_statement
 from registry.workflows.view import RecordView
@@ -97,6 +98,7 @@ def passport(services: Services, text: str) -> Passport:
         taints=tuple(_taint(services, taint) for taint in taints),
         events=tuple(_event(r, verdicts) for _, r in sorted(others.items())),
         log=_log(services, row["record_idx"]),
+        encrypted=is_personal(statement.subjects[row["position"]]),
     )
 
 
@@ -256,13 +258,30 @@ def _event(row: RowMapping, verdicts: Mapping[int, str]) -> Event:
     )
 
 
-def stored_file(services: Services, text: str) -> Path:
-    """Return the stored file of an asset after checking its SHA-256.
+def stored_bytes(services: Services, text: str) -> bytes:
+    """Return the bytes of an asset, checked, and decrypted where it is personal.
 
-    Raises MaterialError (`material.missing`) when it is gone, IntegrityError when it was altered.
+    Raises as `stored_file` does, and ErasedError for a personal asset that was erased.
     """
     with read(services.engine) as conn:
         row = refs.output(conn, text)
+    return read_row(services, row)
+
+
+def stored_file(services: Services, text: str) -> Path:
+    """Return the stored file of an asset after checking its SHA-256.
+
+    Raises MaterialError (`material.missing`) when it is gone, IntegrityError when it was altered,
+    InputError (`blob.encrypted`) for a personal one: its bytes are never in a file of their own.
+    """
+    with read(services.engine) as conn:
+        row = refs.output(conn, text)
+    if is_personal(RecordView(services, row["record_idx"]).statement.subjects[row["position"]]):
+        raise InputError(
+            f"{asset_id(row['sha256'].hex())} is personal, and stored encrypted",
+            code="blob.encrypted",
+            hint="read it with `Registry.read`, or `genops read ID --out FILE`",
+        )
     blob = services.blobs.get(row["sha256"].hex())
     if blob is None:
         raise GenopsError(f"the vault never held {asset_id(row['sha256'].hex())}")

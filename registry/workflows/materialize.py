@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from registry.core.generation import ModelFile
 from registry.core.modelsets import parse_modelset
 from registry.errors import MaterialError
+from registry.workflows.personal import personal_material
 from registry.workflows.refs import path_digest
 from registry.workflows.services import Services
 
@@ -40,9 +41,12 @@ def _fetch(services: Services, dep: Mapping[str, Any], place: Path) -> Path:
         manifest = _stored(services, dep["name"], dep["digest"]["sha256"])
         _lay_out(services, dep["name"], parse_modelset(manifest.read_bytes()), place)
         return place
-    source = _stored(services, dep["name"], dep["digest"]["sha256"])
     target = place / f"material{_suffix(dep)}"
-    shutil.copyfile(source, target)
+    personal = personal_material(services, dep["digest"]["sha256"])
+    if personal is not None:
+        target.write_bytes(personal)
+    else:
+        shutil.copyfile(_stored(services, dep["name"], dep["digest"]["sha256"]), target)
     return target
 
 

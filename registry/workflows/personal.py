@@ -6,10 +6,19 @@ good while every proof and every vault segment stays as it is.
 
 from __future__ import annotations
 
-from registry.core.generation import Blob
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import RowMapping
+
+from registry.catalog import queries
+from registry.core.generation import Blob, Output
+from registry.core.provenance import output_subject
 from registry.core.statements import Statement, Subject
-from registry.errors import MaterialError
+from registry.errors import InputError, MaterialError
 from registry.signing.sealing import decrypt, encrypt
+from registry.store.transaction import read
 from registry.workflows.services import Services
 from registry.workflows.view import RecordView
 
@@ -22,6 +31,15 @@ SCHEME = "aes-256-gcm-v1"
 def store_encrypted(services: Services, data: bytes, key: bytes, position: int) -> Blob:
     """Encrypt an output under its record's key (32 bytes) and put it into the vault."""
     return services.vault.put(encrypt(key, data, aad=_bound_to(position)))
+
+
+def personal_subject(number: int, output: Output, blob: Blob) -> Subject:
+    """Return the subject of an encrypted output: its digest and size are the ciphertext's.
+
+    The digest of its pixels is left out: it would tell for ever which picture it was.
+    """
+    subject = output_subject(number, replace(output, pixels=None), blob.sha256, blob.size)
+    return replace(subject, annotations={**subject.annotations, ENCRYPTED: SCHEME})
 
 
 def is_personal(subject: Subject) -> bool:
@@ -50,6 +68,34 @@ def read_output(services: Services, view: RecordView, position: int) -> bytes:
     if not is_personal(subject):
         return data
     return decrypt(services.keyring.get(view.envelope.payload_sha256), data, _bound_to(position))
+
+
+def read_row(services: Services, row: RowMapping) -> bytes:
+    """Return the bytes of an output by its row; raises as `read_output` does."""
+    return read_output(services, RecordView(services, row["record_idx"]), row["position"])
+
+
+def personal_material(services: Services, sha256: str) -> bytes | None:
+    """Return the decrypted bytes of a material that is a personal output, None for another one."""
+    with read(services.engine) as conn:
+        rows = queries.outputs_of(conn, bytes.fromhex(sha256))
+    for row in rows:
+        view = RecordView(services, row["record_idx"])
+        if is_personal(view.statement.subjects[row["position"]]):
+            return read_output(services, view, row["position"])
+    return None
+
+
+def write_new(out: Path, data: bytes) -> None:
+    """Write a file that only its owner may read; raises InputError (`file.exists`)."""
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InputError(
+            f"{out} exists already", code="file.exists", hint="name another file"
+        ) from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
 
 
 def _bound_to(position: int) -> str:

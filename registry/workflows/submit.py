@@ -19,11 +19,14 @@ from registry.core.generation import Blob, Sealed
 from registry.core.predicates import SealedPayload, seal_statement
 from registry.core.statements import Subject
 from registry.core.times import format_time
-from registry.errors import InputError
-from registry.log.submission import Submission
+from registry.errors import InputError, TrustError
+from registry.log.submission import LogReceipt, Submission
 from registry.signing.keys import Signer
 from registry.signing.sealing import KEY_BYTES, encrypt
 from registry.workflows.services import Services
+
+_ROTATED = {"trust.outside-window", "trust.compromised", "trust.unknown-key"}
+"""Why a key that was opened earlier is refused after another process rotated it."""
 
 
 def sign(signer: Signer, payload: bytes) -> bytes:
@@ -40,23 +43,51 @@ def submit(
     subjects: Sequence[Subject],
     blobs: Sequence[Blob] = (),
     fingerprints: Sequence[FingerprintValue] = (),
+    key: bytes | None = None,
 ) -> Receipt:
     """Sign a payload in a role and append it; durable on return.
 
-    Raises TrustError when the role's key may not sign this, ConflictError when its invocation id
-    stands for another payload, HomeError when the home cannot be written.
+    `key` (32 bytes) is the record's own, where something was encrypted under it before. Raises
+    TrustError when the role's key may not sign this, ConflictError when its invocation id stands
+    for another payload, HomeError when the home cannot be written.
     """
-    envelope = sign(services.signer(role), sealed.payload)
-    ciphertext, key = _encrypt(services, sealed)
-    receipt = services.sequencer.submit(
-        Submission(
-            envelope=envelope,
+    ciphertext, seal_key = _encrypt(services, sealed, key)
+
+    def append(signer: Signer) -> LogReceipt:
+        submission = Submission(
+            envelope=sign(signer, sealed.payload),
             sealed=ciphertext,
-            seal_key=key,
+            seal_key=seal_key,
             blobs=tuple(blobs),
             fingerprints=tuple(fingerprints),
         )
-    )
+        return services.sequencer.submit(submission)
+
+    signer = services.signer(role)
+    try:
+        receipt = append(signer)
+    except TrustError as error:
+        if error.code not in _ROTATED:
+            raise
+        fresh = services.fresh_signer(role)
+        if fresh.keyid == signer.keyid:
+            raise
+        receipt = append(fresh)
+    return receipt_of(receipt, subjects)
+
+
+def submit_signed(services: Services, envelope: Envelope, sealed: SealedPayload) -> Receipt:
+    """Append what others signed; `sealed` holds the texts of its sealed fields.
+
+    Raises as `submit` does.
+    """
+    ciphertext, key = _encrypt(services, sealed, None)
+    submission = Submission(envelope=envelope.to_bytes(), sealed=ciphertext, seal_key=key)
+    return receipt_of(services.sequencer.submit(submission), ())
+
+
+def receipt_of(receipt: LogReceipt, subjects: Sequence[Subject]) -> Receipt:
+    """Return the log's receipt as it is answered."""
     return Receipt(
         record=record_id(receipt.leaf_hash),
         index=receipt.index,
@@ -75,12 +106,19 @@ def declare(
     role: str,
     blobs: Sequence[Blob] = (),
     fingerprints: Sequence[FingerprintValue] = (),
+    key: bytes | None = None,
 ) -> Receipt:
-    """Seal, sign and append a statement of one of our own predicates."""
+    """Seal, sign and append a statement of one of our own predicates; `key` as in `submit`."""
     check_texts(services, predicate)
     sealed = seal_statement(subjects, predicate_type, predicate, services.salt)
     return submit(
-        services, sealed, role=role, subjects=subjects, blobs=blobs, fingerprints=fingerprints
+        services,
+        sealed,
+        role=role,
+        subjects=subjects,
+        blobs=blobs,
+        fingerprints=fingerprints,
+        key=key,
     )
 
 
@@ -119,11 +157,18 @@ def _check_text(text: str, most: int) -> None:
         )
 
 
-def _encrypt(services: Services, sealed: SealedPayload) -> tuple[bytes | None, bytes | None]:
-    if not sealed.disclosures:
+def new_key(services: Services) -> bytes:
+    """Return a fresh key for one record."""
+    return services.entropy(KEY_BYTES)
+
+
+def _encrypt(
+    services: Services, sealed: SealedPayload, key: bytes | None
+) -> tuple[bytes | None, bytes | None]:
+    if key is None and not sealed.disclosures:
         return None, None
-    key = services.entropy(KEY_BYTES)
-    return encrypt(key, _pack(sealed.disclosures), aad=sealed.payload_sha256), key
+    chosen = key or new_key(services)
+    return encrypt(chosen, _pack(sealed.disclosures), aad=sealed.payload_sha256), chosen
 
 
 def _pack(disclosures: Sequence[Disclosure]) -> bytes:

@@ -65,6 +65,8 @@ def _nature(asset: Passport) -> str:
         parts.append(f"{asset.width} x {asset.height}")
     if asset.size is not None:
         parts.append(size(asset.size))
+    if asset.encrypted:
+        parts.append("personal: stored encrypted")
     return ", ".join(parts)
 
 

@@ -97,7 +97,7 @@ def evidence(deps: Deps, ref: Ref, *, texts: bool = True) -> Response:
 
 
 @router.get("/assets/{ref}/blob", response_class=FileResponse)
-def blob(deps: Deps, ref: Ref) -> FileResponse:
+def blob(deps: Deps, ref: Ref) -> Response:
     """Return an asset's bytes, checked against its digest."""
     return blob_response(deps.registry, ref)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from registry.core.answers import Passport
 from registry.core.digests import ASSET_HEAD
@@ -86,6 +86,10 @@ def thumbnail(deps: Deps, request: Request, ref: RefPath) -> Response:
     passport = deps.registry.get(checked_ref(ref))
     if not present.is_picture(passport.media_type):
         raise NotFoundError(f"{passport.id} is no picture", code="thumbnail.none")
+    if passport.encrypted:
+        data = deps.thumbnails.make(deps.registry.read(passport.record))
+        headers = {"Cache-Control": "no-store"}
+        return Response(data, media_type=thumbnails.MEDIA_TYPE, headers=headers)
     path = deps.registry.blob(passport.id)  # checks the bytes, and that they may still be seen
     digest = passport.id.removeprefix(ASSET_HEAD)
     tag = thumbnails.etag(digest)
@@ -97,7 +101,7 @@ def thumbnail(deps: Deps, request: Request, ref: RefPath) -> Response:
 
 
 @router.get("/assets/{ref}/blob")
-def blob(deps: Deps, ref: RefPath) -> FileResponse:
+def blob(deps: Deps, ref: RefPath) -> Response:
     """Return the asset's own bytes."""
     return blob_response(deps.registry, checked_ref(ref))
 
