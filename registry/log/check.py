@@ -139,10 +139,9 @@ class _Check:
         """Compare the whole with the head, and report, records in order first."""
         whole = Findings()
         whole.extend(self._opening.found)
-        head = self._opening.head
-        DerivedTree(whole, self._tree.frontier).finish(head, self._reader.vkey)
-        if head is not None and head.time_ms != self._time_ms:
-            whole.add(None, "head", "its time is not that of the newest record")
+        if self._opening.head is not None:
+            tree = DerivedTree(whole, self._tree.frontier)
+            tree.finish(self._opening.head, self._reader.vkey, self._time_ms)
         listed = set(self._opening.trust)
         for index in sorted(listed ^ set(self._trust.indices)):
             wrong = "not listed" if index not in listed else "listed, and is none"
@@ -227,7 +226,7 @@ class _Check:
             if invocations.get(name) != index:
                 self._found.add(index, "invocation", f"{name} does not lead to it")
         for row in cosigned:
-            tree = self._tree.frontier.extend(judged.leaves[: row.size - page.start])
+            tree = self._tree.frontier.extend(judged.leaves[: int(row.size) - page.start])
             keys = self._reader.vkey, self.options.witnesses
             if problem := cosignature_problem(row, tree, *keys):
                 where = f"by {row.name} on {row.size} records"

@@ -61,7 +61,7 @@ _LEVELS = 8
 class Cosigned:
     """A kept cosignature as it is stored."""
 
-    size: int
+    size: Value
     name: str
     key_id: Value
     time_s: Value
@@ -108,7 +108,8 @@ def strays(conn: Connection, size: int) -> list[Finding]:
 
 def listed_trust(conn: Connection) -> list[int]:
     """Return where the trust records lie, as the database's index has it."""
-    return sorted(conn.scalars(select(_TRUST.c.idx)))
+    listed = conn.scalars(select(as_stored(_TRUST.c.idx)))
+    return sorted(index for index in listed if isinstance(index, int))
 
 
 def count_entries(conn: Connection) -> int:

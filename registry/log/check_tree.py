@@ -41,10 +41,10 @@ class DerivedTree:
             size += 1
         self.frontier = Frontier(size, tuple(hashes))
 
-    def finish(self, head: StoredHead | None, vkey: VerifierKey) -> None:
-        """Compare the whole with the head (None where it could not be read)."""
-        if head is None:
-            return
+    def finish(self, head: StoredHead, vkey: VerifierKey, time_ms: int) -> None:
+        """Compare the whole with the head; `time_ms` is the log time of the newest record."""
+        if head.time_ms != time_ms:
+            self._found.add(None, "head", "its time is not that of the newest record")
         if self.frontier != head.frontier:
             self._found.add(None, "frontier", "the stored right edge is not that of the entries")
         if head.size:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, update
 
@@ -39,16 +41,16 @@ class StoredHead:
 
 def read_head(conn: Connection) -> StoredHead:
     """Return the head; raises FormatError (`log.head`, `tree.invalid`) when it was altered."""
-    return _parsed(conn.execute(_READ).mappings().one_or_none())
+    return head_of(_only(conn.execute(_READ).mappings().all()))
 
 
 def lock_head(conn: Connection) -> StoredHead:
     """Return the head and keep it from growing elsewhere until the transaction ends."""
-    row = conn.execute(_LOCK).mappings().one_or_none()
+    row = _only(conn.execute(_LOCK).mappings().all())
     if row is None:
         insert_missing(conn, _HEAD, [_EMPTY])
-        row = conn.execute(_LOCK).mappings().one_or_none()
-    return _parsed(row)
+        row = _only(conn.execute(_LOCK).mappings().all())
+    return head_of(row)
 
 
 def write_head(conn: Connection, head: StoredHead) -> None:
@@ -62,9 +64,18 @@ def write_head(conn: Connection, head: StoredHead) -> None:
     conn.execute(_WRITE, values)
 
 
-def _parsed(row: RowMapping | None) -> StoredHead:
+def _only(rows: Sequence[RowMapping]) -> RowMapping | None:
+    if len(rows) > 1:
+        raise FormatError(f"the log has {len(rows)} head rows", code="log.head")
+    return rows[0] if rows else None
+
+
+def head_of(row: Mapping[str, Any] | RowMapping | None) -> StoredHead:
+    """Return the head that a row is, none being that of an empty log; raises as `read_head`."""
     if row is None:
         return StoredHead(Frontier(), b"", 0)
+    if row["id"] != _ONLY:
+        raise FormatError("the head row is not the one that the log writes", code="log.head")
     types = {"size": int, "frontier": bytes, "checkpoint": bytes, "time_ms": int}
     if not all(isinstance(row[name], kind) for name, kind in types.items()):
         raise FormatError("the head row holds values of other types", code="log.head")

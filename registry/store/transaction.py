@@ -68,6 +68,8 @@ def _in_our_words() -> Iterator[None]:
         if translated is None:
             raise
         raise translated from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
+        raise _damaged("its text is not UTF-8") from error
     except PoolTimeoutError as error:
         raise UnavailableError(
             f"no free database connection: {error}", code="database.busy", hint="try again"
@@ -93,11 +95,7 @@ def _from_sqlite(extended: int, message: str) -> GenopsError | None:
     if code == _SQLITE_READONLY:
         return _read_only(message)
     if code in _SQLITE_CORRUPT:
-        return IntegrityError(
-            f"the database is damaged: {message}",
-            code="database.corrupt",
-            hint="restore the home from its backup or from the vault",
-        )
+        return _damaged(message)
     if code in _SQLITE_UNAVAILABLE:
         name, what, hint = _SQLITE_UNAVAILABLE[code]
         return UnavailableError(f"{what}: {message}", code=name, hint=hint)
@@ -122,6 +120,14 @@ def _from_postgres(state: str, error: DBAPIError) -> GenopsError | None:
             hint="check that the server runs and that database_url is right",
         )
     return None
+
+
+def _damaged(why: str) -> IntegrityError:
+    return IntegrityError(
+        f"the database is damaged: {why}",
+        code="database.corrupt",
+        hint="restore the home from its backup or from the vault",
+    )
 
 
 def _append_only(message: str) -> IntegrityError:

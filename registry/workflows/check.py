@@ -22,6 +22,7 @@ from registry.log.findings import CheckReport, Finding, in_order
 from registry.signing.keys import read_secret
 from registry.workflows.check_blobs import BlobsCheck
 from registry.workflows.services import PSEUDONYM_KEY, Services
+from registry.workflows.witness_keys import witnesses
 
 Progress = Callable[[int, int], None]
 STATE_NAME = "log-check.json"
@@ -58,6 +59,7 @@ def check_log(
     now = services.now()
     options = CheckOptions(
         jobs=jobs,
+        witnesses=witnesses(services.settings.home),
         outside=services.settings.home.checkpoint,
         beside=_both(texts, stored) if blobs else None,
         state=state,

@@ -65,7 +65,7 @@ class BlobsCheck:
         bad: dict[str, Finding] = {}
         with ThreadPoolExecutor(jobs) as pool:  # hashing leaves Python's lock to the others
             while rows := self._rows(after):
-                for row, problem in zip(rows, pool.map(self._problem, rows), strict=True):
+                for row, problem in zip(rows, pool.map(self.problem, rows), strict=True):
                     if problem:
                         bad[_shown(row[0])] = Finding(None, "blob", problem)
                 after, done = rows[-1][0], done + len(rows)
@@ -78,7 +78,7 @@ class BlobsCheck:
                     progress(done, total)
         return tuple(self._with_owners(bad))
 
-    def _problem(self, row: Sequence[Any]) -> str:
+    def problem(self, row: Sequence[Any]) -> str:
         """Say what is wrong with a row of the index and the blob that it names."""
         if not isinstance(row[1], bytes) or not isinstance(row[2], int) or len(row[0]) != 32:
             return f"the vault's index of sha256:{_shown(row[0])} is altered"
