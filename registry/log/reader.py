@@ -69,7 +69,7 @@ class LogReader:
         Compared with the checkpoint file too, once `refuse_rollback` has named it. Raises
         IntegrityError (`note.*`, `checkpoint.origin`, `log.head-altered`), RollbackError.
         """
-        outside = self._outside and self._outside.read()  # before the snapshot
+        outside = None if self._outside is None else self._outside.read()  # before the snapshot
         with read(self.engine) as conn:
             stored = read_head(conn)
             head = self._head(conn)
@@ -233,6 +233,10 @@ class LogReader:
         if state is None:
             raise _empty()
         return state
+
+    def trust_history(self) -> TrustHistory:
+        """Return every trust record, oldest first."""
+        return self._history()
 
     def trust_indices(self) -> tuple[int, ...]:
         """Return where the trust records lie, the first at 0."""

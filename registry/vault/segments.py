@@ -17,7 +17,8 @@ from typing import Any
 from registry.core.digests import is_sha256
 from registry.core.generation import Blob
 from registry.errors import FormatError, InputError, IntegrityError, MaterialError
-from registry.vault.store import Vault, sync_folder
+from registry.files import sync_folder
+from registry.vault.store import Vault
 
 FORMAT = "genops-segment-v1"
 FOLDER = "segments"

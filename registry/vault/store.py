@@ -17,6 +17,7 @@ from typing import IO
 
 from registry.core.generation import Blob
 from registry.errors import InputError, IntegrityError, MaterialError, UnavailableError
+from registry.files import make_folders, sync_folder, write_new
 
 CHUNK_BYTES = 1024 * 1024
 BLOB_MODE = 0o444
@@ -28,7 +29,11 @@ CONFIG = """\
     check_update = false
 """
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-_IGNORED_BY_GIT = "/config.local\n/tmp\n/cache\n"
+_FILES = {
+    ".dvc/config": CONFIG,
+    ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+    ".dvcignore": "",
+}
 
 
 class Vault:
@@ -48,14 +53,14 @@ class Vault:
 
     def init(self) -> None:
         """Make the repository: no source control, no analytics. Keeps what is there."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        make_folders(self._scratch)
+        make_folders(self._cache)
         for first in range(256):
-            (self._cache / f"{first:02x}").mkdir(parents=True, exist_ok=True)
-        _write_if_missing(self.root / ".dvc" / "config", CONFIG)
-        _write_if_missing(self.root / ".dvc" / ".gitignore", _IGNORED_BY_GIT)
-        _write_if_missing(self.root / ".dvcignore", "")
-        for folder in (self._cache, self._cache.parent, self.root / ".dvc", self.root):
-            sync_folder(folder)
+            (self._cache / f"{first:02x}").mkdir(exist_ok=True)
+        sync_folder(self._cache)
+        for name, text in _FILES.items():
+            with suppress(FileExistsError):
+                write_new(self.root / name, text)
 
     def put(self, data: bytes) -> Blob:
         """Store bytes; durable on return, and nothing is done where they are stored already.
@@ -180,8 +185,7 @@ class Vault:
         """Give the scratch file its name, unless that is taken; never replace what is there."""
         target = self.path(blob)
         if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(self._cache)
+            make_folders(target.parent)
         try:
             _link(scratch, target)
         except FileExistsError:
@@ -211,15 +215,6 @@ class Vault:
             )
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _link(scratch: Path, target: Path) -> None:
     """Name the scratch file `target`; raises FileExistsError when that is taken."""
     try:
@@ -230,13 +225,6 @@ def _link(scratch: Path, target: Path) -> None:
         if target.exists():  # a filesystem without links cannot do this in one step
             raise FileExistsError(target) from None
         scratch.rename(target)
-
-
-def _write_if_missing(path: Path, text: str) -> None:
-    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

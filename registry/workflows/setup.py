@@ -17,8 +17,10 @@ from registry.core.notes import VerifierKey
 from registry.core.statements import Subject, predicate_uri
 from registry.core.trust import TrustKey
 from registry.errors import HomeError, InputError
+from registry.files import make_folders, write_new
 from registry.settings import Home, Settings, default_actor, write_config
-from registry.signing.keys import generate_key, note_key, public_pem, write_secret
+from registry.signing.keys import generate_key, note_key, public_pem
+from registry.signing.protected import write_protected
 from registry.workflows.fresh import without_password
 from registry.workflows.services import PSEUDONYM_KEY, ROLES, Services, clock_ms
 from registry.workflows.submit import declare
@@ -60,14 +62,14 @@ def lay_out(
         passphrase=passphrase,
     )
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
+        make_folders(home.root)
         home.keys.mkdir(mode=0o700)
         for role in ROLES:
             generate_key(home.keys / f"{role}.pem", "p256", passphrase)
         log_key = generate_key(home.keys / LOG_KEY, "ed25519", passphrase)
-        write_secret(home.keys / PSEUDONYM_KEY, secrets.token_bytes(32))
+        write_protected(home.keys / PSEUDONYM_KEY, secrets.token_bytes(32), passphrase)
         vkey = note_key(log_key, settings.origin)
-        (home.keys / LOG_VKEY).write_text(f"{vkey}\n", "ascii")
+        write_new(home.keys / LOG_VKEY, f"{vkey}\n")
     except OSError as error:
         raise HomeError(
             f"cannot write {home.root}: {error.strerror}", code="home.read-only"
@@ -106,9 +108,9 @@ def undone_on_failure(root: Path) -> Iterator[None]:
 
 
 def finish(settings: Settings) -> None:
-    """Write the configuration: from here on the folder is a home."""
+    """Write the configuration: from here on the folder is a home, durably."""
     kept = replace(settings, database_url=without_password(settings.database_url))
-    settings.home.config.write_text(write_config(kept), "utf-8")
+    write_new(settings.home.config, write_config(kept))
 
 
 def genesis(services: Services) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from registry.errors import GenopsError, InputError, UnavailableError
-from registry.vault.store import sync_folder
+from registry.files import sync_folder
 
 
 @contextmanager
