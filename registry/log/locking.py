@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from registry.errors import HomeError, UnavailableError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
-_POLL_S = 0.002
+from registry.log.tickets import ORDERED, TicketQueue, opened, pause
 
 
 class FairLock:
-    """An OS lock that a busy process cannot keep to itself; freed when its holder dies.
+    """An OS lock that is had in the order of arrival, and freed when its holder dies.
 
-    There are two locks. Who waits for the second holds the first, so that a process that has just
-    let go queues behind it.
+    A queue gives the order, and the lock itself (`flock`) keeps out whoever did not queue: a
+    backup script, or a system without such a queue, where turns are had as they come.
     """
 
     def __init__(self, path: Path, wait_s: float) -> None:
         self._path = path
         self._wait_s = wait_s
-        self._locks: tuple[BaseFileLock, BaseFileLock] | None = None
+        self._queue = TicketQueue(path.with_name(path.name + ".queue"))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -34,23 +31,17 @@ class FairLock:
         Raises UnavailableError (`log.locked`) when it is not to be had in time, HomeError
         (`home.read-only`) when the lock's file cannot be written.
         """
-        turn = self._acquire()
-        try:
+        with ExitStack() as held:
+            self._acquire(held)
             yield
-        finally:
-            turn.release()
 
-    def _acquire(self) -> BaseFileLock:
-        from filelock import FileLock, Timeout  # noqa: PLC0415  # 40 ms that only a writer pays
-
-        if self._locks is None:
-            beside = self._path.with_name(self._path.name + ".queue")
-            self._locks = FileLock(beside, self._wait_s), FileLock(self._path, self._wait_s)
-        queue, turn = self._locks
+    def _acquire(self, held: ExitStack) -> None:
         try:
-            with queue.acquire(poll_interval=_POLL_S):
-                turn.acquire(poll_interval=_POLL_S)
-        except Timeout:
+            if ORDERED:
+                held.enter_context(self._queue.turn(self._wait_s))
+            descriptor = held.enter_context(opened(self._path))
+            self._lock(descriptor)
+        except TimeoutError:
             raise UnavailableError(
                 f"another process keeps writing to the log (lock {self._path})",
                 code="log.locked",
@@ -60,4 +51,13 @@ class FairLock:
             raise HomeError(
                 f"cannot lock {self._path}: {error.strerror}", code="home.read-only"
             ) from error
-        return turn
+
+    def _lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pause(deadline)
+            else:
+                return

@@ -195,7 +195,7 @@ def test_an_interrupted_follower_leaves_the_queue() -> None:
 def test_an_interrupted_leader_that_lets_others_join_leaves_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    group = GroupCommit[int, int](lambda batch: list(batch), 512)
+    group = GroupCommit[int, int](list, 512)
     group._expected = 3  # as after a commit of three
     sleeping, go = threading.Event(), threading.Event()
 
@@ -245,5 +245,5 @@ def test_a_lone_caller_never_waits_for_others(monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError("it waited")
 
     monkeypatch.setattr("registry.log.group.time.sleep", never)
-    group = GroupCommit[int, int](lambda batch: list(batch), 512)
+    group = GroupCommit[int, int](list, 512)
     assert [group.submit(number) for number in range(5)] == [*range(5)]
