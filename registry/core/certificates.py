@@ -101,6 +101,8 @@ def verify_certificate(data: bytes, *, log_vkey: str, name: str | None = None) -
         certificate = _certificate(envelope, document["lines"])
         records = [EvidenceItem.from_document(item) for item in document["records"]]
         trust = [EvidenceItem.from_document(item) for item in document["trust"]]
+        if not trust:
+            raise _invalid("it holds no trust record")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _invalid(f"a part of it is malformed: {error!r}") from None
     problems = tuple(_problems(certificate, envelope, records, trust, log_vkey))

@@ -80,11 +80,16 @@ def standing_on(services: Services, indices: Sequence[int]) -> Mapping[int, tupl
 
     Raises IntegrityError (`catalog.altered`) when a hold of the log is missing in the projection.
     """
-    with read(services.engine) as conn:
-        known = {h["record_idx"] for h in catalog.all_holds(conn) if h["lifted_by"] is None}
+    size = services.reader.head().size
+    logged = _on_the_log(services, size)
+    with read(services.engine) as conn:  # after the look into the log: what came since is here too
+        known = {
+            row["record_idx"]
+            for row in catalog.all_holds(conn)
+            if row["lifted_by"] is None or row["lifted_by"] >= size
+        }
         held = catalog.holds_on(conn, indices)
-    missing = _on_the_log(services) - known
-    if missing:
+    if missing := logged - known:
         raise IntegrityError(
             f"the catalog does not show the hold of index {min(missing)} as it is on the log",
             code="catalog.altered",
@@ -93,10 +98,9 @@ def standing_on(services: Services, indices: Sequence[int]) -> Mapping[int, tupl
     return held
 
 
-def _on_the_log(services: Services) -> set[int]:
-    """Return the indices of the holds that stand by the log's own records."""
+def _on_the_log(services: Services, size: int) -> set[int]:
+    """Return the indices of the holds that stand by the first `size` records of the log itself."""
     standing: dict[int, tuple[str, str]] = {}
-    size = services.reader.head().size
     for index, entry, statement in records_of(services.engine, PREDICATE_HOLD, size):
         _fold(standing, index, entry, statement)
     return set(standing)
