@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench serve clean
+.PHONY: help install demo test torture check format bench serve clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: $(STAMP) ## Run the main job end to end in .demo/
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest
+
+torture: $(STAMP) ## Run the tests that take minutes to hours (TORTURE="--kills 5000")
+	$(BIN)/python -m pytest tests/torture $(TORTURE)
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
