@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import stat
@@ -15,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from registry.core.generation import Generation, Material
-from registry.errors import GenopsError, HomeError, InputError, KeyFileError, NotFoundError
+from registry.errors import (
+    GenopsError,
+    HomeError,
+    InputError,
+    KeyFileError,
+    NotFoundError,
+    UnavailableError,
+)
 from registry.factory import create_registry, open_home, open_registry
 from registry.sdk import Registry
 from registry.store.transaction import read
@@ -64,6 +72,25 @@ def test_a_name_that_cannot_stand_in_an_origin_is_refused(tmp_path: Path, name: 
     with pytest.raises(InputError):
         create_registry(tmp_path / "home", name=name)
     assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> None:
+    """A passphrase that protects nothing is refused after the folder was made."""
+    (tmp_path / "note.txt").write_text("mine")
+    for home in (tmp_path, tmp_path / "home"):
+        with pytest.raises(InputError):
+            create_registry(home, passphrase="")
+        assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    try:
+        with pytest.raises(UnavailableError):
+            create_registry(tmp_path / "home")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+    with create_registry(tmp_path / "home") as registry:
+        assert registry.check_log().ok
 
 
 def test_a_passphrase_protects_the_keys(tmp_path: Path, generation: Make) -> None:

@@ -18,15 +18,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
+from registry.core import checkpoints
+from registry.core.checkpoints import Checkpoint
+from registry.core.digests import sha256_hex
+from registry.core.dsse import Envelope
+from registry.core.entries import LogEntry
 from registry.core.evidence import verify_evidence
-from registry.core.exports import MANIFEST, SUMS, Manifest, encode_sums, parse_sums
+from registry.core.exports import (
+    MANIFEST,
+    SUMS,
+    Manifest,
+    encode_sums,
+    envelope_path,
+    parse_sums,
+)
 from registry.core.generation import Generation, Material
-from registry.core.tiles import tile_path
+from registry.core.merkle import leaf_hash, subtree_root
+from registry.core.notes import VerifierKey
+from registry.core.tiles import decode_bundle, encode_bundle, tile_path
 from registry.errors import (
     ConflictError,
-    FormatError,
     GenopsError,
     HomeError,
     InputError,
@@ -36,6 +49,7 @@ from registry.errors import (
 )
 from registry.factory import create_registry, import_registry, open_home
 from registry.sdk import Registry
+from registry.signing.keys import open_signer
 from registry.store.transaction import read
 from registry.workflows.maintain import projection_rows
 from registry.workflows.transfer.deriving import derive_catalog
@@ -247,6 +261,46 @@ def test_a_registry_moves_to_postgres_and_back(
         assert registry.get(scene.kept).text == "readable"
 
 
+def test_a_registry_is_made_on_postgres_from_the_start(tmp_path: Path, empty_database: str) -> None:
+    secret = make_url(empty_database).set(password="hunter2").render_as_string(hide_password=False)
+    with create_registry(tmp_path / "home", name="test", database_url=secret) as registry:
+        first = registry.record(make_generation(1))
+    assert "hunter2" not in (tmp_path / "home" / "genops.toml").read_text()
+    with open_home(tmp_path / "home") as registry:
+        assert registry.get(first.record).parameters["prompt"] == PROMPT
+        assert registry.check_log().ok
+    with pytest.raises(HomeError) as caught:
+        create_registry(tmp_path / "second", database_url=empty_database)
+    assert caught.value.code == "home.exists"
+    assert not (tmp_path / "second").exists()
+    shares_the_database(tmp_path, first.record)
+
+
+def shares_the_database(tmp_path: Path, record: str) -> None:
+    """A copy of the folder is a second worker on the same log."""
+    shutil.copytree(tmp_path / "home", tmp_path / "worker")
+    with open_home(tmp_path / "home") as one, open_home(tmp_path / "worker") as other:
+        sizes = [r.record(make_generation(n)).index for n, r in enumerate((one, other, one), 2)]
+        assert sizes == [2, 3, 4]
+        assert [one.get(record).text, other.get(record).text] == ["readable", "readable"]
+        assert [one.verify(a.record).ok for a in one.list()] == [True, False, True, True]
+        assert one.check_log().ok
+
+
+def test_init_on_postgres_that_fails_leaves_no_table(
+    tmp_path: Path, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(services: Any) -> None:
+        assert tables(empty_database)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("registry.workflows.setup.genesis", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create_registry(tmp_path / "home", database_url=empty_database)
+    assert list(tmp_path.iterdir()) == []
+    assert tables(empty_database) == []
+
+
 def test_without_keys_a_registry_verifies_and_cannot_sign(scene: Scene, tmp_path: Path) -> None:
     done = take(scene.tar, tmp_path / "home")
     assert (done.texts, done.locked, done.erased, done.can_sign) == (0, 9, 1, False)
@@ -291,7 +345,9 @@ def test_what_waits_for_a_mirror_that_stays_still_waits(scene: Scene, tmp_path: 
 # ---------------------------------------------------------------- refusals
 
 
-def rewritten(folder: Path, target: Path, path: str, data: bytes | None) -> Path:
+def rewritten(
+    folder: Path, target: Path, path: str, data: bytes | None, **manifest_changes: Any
+) -> Path:
     """Copy an export with one file changed (None: left out), its digests made to fit."""
     shutil.copytree(folder, target)
     sums = parse_sums((target / SUMS).read_bytes())
@@ -306,7 +362,7 @@ def rewritten(folder: Path, target: Path, path: str, data: bytes | None) -> Path
     manifest = Manifest.parse((target / MANIFEST).read_bytes())
     digest = hashlib.sha256((target / SUMS).read_bytes()).hexdigest()
     (target / MANIFEST).write_bytes(
-        replace(manifest, files=len(sums), sums_sha256=digest).to_bytes()
+        replace(manifest, files=len(sums), sums_sha256=digest, **manifest_changes).to_bytes()
     )
     return target
 
@@ -386,6 +442,35 @@ def test_a_change_whose_digests_were_made_to_fit_is_found_by_what_the_log_says(
     left_out = rewritten(scene.folder, tmp_path / "less", path, None)
     if head != "sealed/":  # who leaves texts out has not altered anything
         refused(left_out, tmp_path, keys=scene.keys)
+
+
+def test_a_record_that_nobody_signed_is_found_though_the_logs_own_key_vouches_for_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    (bundle,) = (path for path in paths_of(scene.folder) if path.startswith("tile/entries"))
+    (tile,) = (path for path in paths_of(scene.folder) if path.startswith("tile/0"))
+    entries = decode_bundle((scene.folder / bundle).read_bytes())
+    entry = LogEntry.parse(entries[-1])
+    old = envelope_path(entry.envelope_sha256)
+    envelope = Envelope.parse((scene.folder / old).read_bytes())
+    forged = replace(envelope, signatures=(replace(envelope.signatures[0], sig=b"0" * 70),))
+    entries[-1] = replace(entry, envelope_sha256=sha256_hex(forged.to_bytes())).to_bytes()
+    leaves = [leaf_hash(entry) for entry in entries]
+    vkey = VerifierKey.parse((scene.folder / "log.vkey").read_text())
+    head = Checkpoint(vkey.name, len(leaves), subtree_root(leaves))
+    note = checkpoints.sign(head, vkey, open_signer(scene.home / "keys" / "log.pem").sign)
+    source = scene.folder
+    for number, (path, data) in enumerate(
+        {
+            envelope_path(sha256_hex(forged.to_bytes())): forged.to_bytes(),
+            old: None,
+            bundle: encode_bundle(entries),
+            tile: b"".join(leaves),
+            "checkpoint": note,
+        }.items()
+    ):
+        source = rewritten(source, tmp_path / f"copy{number}", path, data, root=head.root.hex())
+    assert refused(source, tmp_path).code == "import.log"
 
 
 def test_files_that_nothing_in_an_export_names_are_refused(scene: Scene, tmp_path: Path) -> None:
@@ -740,9 +825,11 @@ def test_a_catalog_is_not_derived_from_records_that_the_checkpoint_does_not_cove
     source = rewritten(
         scene.folder, tmp_path / "copy", "checkpoint", other_checkpoint(scene, tmp_path)
     )
-    with pytest.raises((IntegrityError, FormatError)):
+    with pytest.raises(IntegrityError) as caught:
         derive_catalog(source, str(tmp_path / "catalog.db"))
+    assert caught.value.code == "log.altered"
     assert not (tmp_path / "catalog.db").exists()
+    assert refused(source, tmp_path).code == "log.altered"
 
 
 def other_checkpoint(scene: Scene, tmp_path: Path) -> bytes:

@@ -7,7 +7,7 @@ behind: no folder, no tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,7 @@ def import_home(
             code="home.exists",
             hint="choose another folder; a home is never overwritten",
         )
-    ask = _Once(passphrase)
+    ask = AskOnce(passphrase)
     with staged_folder(root) as stage, _opened(source, keys, stage, ask) as (export, held):
         vkey = _vkey(export, held, log_key)
         settings = _settings(stage, export, held)
@@ -73,7 +73,7 @@ def import_home(
         return _import(root, settings, vkey, export, held, assemble, steps)
 
 
-class _Once:
+class AskOnce:
     """Asks for a passphrase when it is first needed, and remembers it."""
 
     def __init__(self, ask: Ask) -> None:
@@ -102,7 +102,7 @@ def _import(  # one caller, just above
     write_home_files(home, vkey, held)
     filler = Filler(settings, vkey, export, steps)
     filler.blobs()
-    with fresh_database(settings, filler.fill), _open(assemble, settings) as services:
+    with fresh_database(settings, filler.fill), opened_home(assemble, settings) as services:
         counts = check_import(services, steps)
         home.checkpoint.write_bytes(export.read(exports.CHECKPOINT))
         setup.finish(settings)
@@ -159,16 +159,24 @@ def _settings(stage: Path, export: ExportReader, held: ExportReader | None) -> S
     The old database is never among them: a copy must not write where the original does.
     """
     manifest = export.manifest
-    setup.check_names(manifest.name, manifest.project)
-    kept: dict[str, str | None] = {"project": manifest.project, "policy": manifest.policy}
+    kept = {"project": manifest.project, "policy": manifest.policy}
+    return settings_of(stage, manifest.origin, kept, held)
+
+
+def settings_of(
+    stage: Path, origin: str, kept: Mapping[str, str | None], held: ExportReader | None
+) -> Settings:
+    """Return a new home's settings: those in a backup, else `kept` (project and policy)."""
+    name, _, uuid = origin.rpartition("/")
+    setup.check_names(name, kept["project"] or "")
     if held is not None:
         held.check(exports.CONFIG)
         old = load_settings(held.path(exports.CONFIG).parent, environ={})
         kept = {"project": old.project, "policy": old.policy, "mlflow_uri": old.mlflow_uri}
     return Settings(
         home=Home(stage),
-        name=manifest.name,
-        uuid=manifest.uuid,
+        name=name,
+        uuid=uuid,
         actor=default_actor(),
         limits=given_limits(),
         **kept,  # type: ignore[arg-type]  # each of its field's own type
@@ -176,7 +184,8 @@ def _settings(stage: Path, export: ExportReader, held: ExportReader | None) -> S
 
 
 @contextmanager
-def _open(assemble: Assemble, settings: Settings) -> Iterator[Services]:
+def opened_home(assemble: Assemble, settings: Settings) -> Iterator[Services]:
+    """Give the parts of a home that is being made, and close them at the end."""
     services = assemble(settings)
     try:
         yield services

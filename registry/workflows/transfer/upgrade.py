@@ -102,7 +102,8 @@ def _check(reader: LogReader, copy: Path | None, steps: Steps) -> None:
         raise IntegrityError(
             f"the database was brought up to date, and its log does not hold: {found.problems[0]}",
             code="upgrade.log",
-            hint=f"`genops log check` names it all; the database as it was is {copy}",
+            hint="`genops log check` names it all"
+            + (f"; the database as it was is {copy}" if copy else ""),
         )
 
 
