@@ -52,20 +52,29 @@ def _embedded(place: Path, size: Size) -> tuple[list[Row], float]:
     for number in range(size.rounds):
         with _home(place / f"sqlite{number}") as services:
             rates.append(_rate(services, size.callers, size.submissions))
-            taken: list[float] = []
-            with timed(taken):
-                report = check_log(services)
-            if not report.ok:
-                raise RuntimeError(f"the log does not verify: {report.problems}")
-            checks.append(report.size / taken[0])
+            checks.append(_checked(services, jobs=1))
             alone = _rate(services, 1, max(1, size.submissions // 40))
+            if number == size.rounds - 1:
+                _rate(services, size.callers, 4 * size.submissions)
+                on_two = _checked(services, jobs=2)
     checked = statistics.median(checks)
     many, one = statistics.median(rates), alone
     return [
         Row(f"registry on SQLite, {size.callers} callers", many, "/s", CHAIN),
         Row("registry on SQLite, 1 caller", one, "/s", "the same, one by one"),
         Row("log check", checked, "/s", "all that was submitted, one process"),
+        Row("log check, 2 jobs", on_two, "/s", "five times as many, the processes' start included"),
     ], checked
+
+
+def _checked(services: Services, jobs: int) -> float:
+    """Return records per second of a check of the whole log."""
+    taken: list[float] = []
+    with timed(taken):
+        report = check_log(services, jobs=jobs)
+    if not report.ok:
+        raise RuntimeError(f"the log does not verify: {report.problems}")
+    return report.size / taken[0]
 
 
 def _postgres(place: Path, size: Size) -> Iterator[Row]:

@@ -28,7 +28,7 @@ def log_report(report: LogReport) -> RenderableType:
         *(literal(f"  {problem}", BAD) for problem in report.problems),
         literal(f"  … and {plural(left, 'finding')} more", BAD) if left > 0 else None,
         _resumed(report),
-        literal("`genops catalog check` compares what is derived from the log.", QUIET),
+        literal("What is derived from the log: `genops catalog check`.", QUIET),
     )
 
 
