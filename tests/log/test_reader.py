@@ -16,6 +16,8 @@ from registry.log.tree import TreeHashes
 from registry.store.transaction import read
 from tests.log.conftest import ORIGIN, Lab
 
+pytestmark = pytest.mark.both_databases
+
 SIZES = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 

@@ -32,6 +32,8 @@ from registry.store.transaction import read
 from registry.store.types import table_of
 from tests.log.conftest import START_MS, Lab, generation_of, in_threads
 
+pytestmark = pytest.mark.both_databases
+
 KEY = bytes(range(32))
 
 

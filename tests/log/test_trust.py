@@ -11,6 +11,8 @@ from registry.log.sequencer import Sequencer
 from registry.log.submission import LogReceipt
 from tests.log.conftest import ROLES, START_MS, Lab, in_threads
 
+pytestmark = pytest.mark.both_databases
+
 
 def code(sequencer: Sequencer, submission: object) -> str:
     with pytest.raises(GenopsError) as error:
