@@ -21,6 +21,8 @@ from registry.files import make_folders, sync_folder, write_new
 
 CHUNK_BYTES = 1024 * 1024
 BLOB_MODE = 0o444
+LEFT_BEHIND_S = 86400.0
+"""Age of a scratch file that nobody writes any more, seconds since it was last written to."""
 CONFIG = """\
 [core]
     no_scm = True
@@ -47,6 +49,7 @@ class Vault:
         self._max_bytes = max_bytes
         self._cache = root / ".dvc" / "cache" / "files" / "md5"
         self._scratch = root / ".dvc" / "tmp" / "genops"
+        self._swept = False
 
     def __repr__(self) -> str:
         return f"Vault({self.root})"
@@ -179,6 +182,8 @@ class Vault:
             file.flush()
             os.fchmod(handle, BLOB_MODE)
             os.fsync(handle)
+            if not self._swept:
+                self._sweep(os.fstat(handle).st_mtime)
         return Blob(found.sha256, found.md5 + suffix, found.size)
 
     def _place(self, scratch: Path, blob: Blob) -> None:
@@ -195,6 +200,7 @@ class Vault:
     def _compare_stored(self, target: Path, blob: Blob) -> None:
         with target.open("rb") as file:
             found = _digests(_chunks(file))
+            os.fsync(file.fileno())  # DVC, which may have written it, does not
         if found.sha256 == blob.sha256:
             return
         if found.md5 == blob.md5.removesuffix(".dir"):
@@ -205,6 +211,14 @@ class Vault:
                 hint="somebody made two files with one MD5; refuse both",
             )
         raise _altered(blob, found)
+
+    def _sweep(self, now_s: float) -> None:
+        """Remove what processes that were killed left behind; once for each vault that is open."""
+        self._swept = True
+        for left in self._scratch.iterdir():
+            with suppress(OSError):  # it may be another's, who is done with it
+                if now_s - left.stat().st_mtime > LEFT_BEHIND_S:
+                    left.unlink()
 
     def _check_root(self) -> None:
         if not self._scratch.is_dir():

@@ -72,6 +72,12 @@ def test_all_of_a_record_is_durable_when_its_receipt_is_given(life: Life, step: 
     assert missing_syncs(calls) == []
 
 
+def test_a_blob_that_is_there_already_is_made_durable_too(life: Life) -> None:
+    """Whoever put it there, DVC for one, may not have synced it."""
+    stored = next(call.to for call in life.step("record:first") if CACHE in call.to)
+    assert places(life.step("record:whole"), "sync", stored)
+
+
 def test_a_folder_that_the_vault_must_make_is_made_durable_too(life: Life) -> None:
     made = [call.path for call in life.step("record:bare") if call.kind == "mkdir"]
     assert [str(Path(path).parent) for path in made] == [CACHE]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from registry.core.generation import Blob
 from registry.errors import InputError, IntegrityError, MaterialError, UnavailableError
-from registry.vault.store import Vault
+from registry.vault.store import LEFT_BEHIND_S, Vault
 
 # Wang, Feng, Lai and Yu (2004): two blocks with one MD5.
 COLLISION = (
@@ -67,6 +69,16 @@ def test_a_stored_blob_is_read_only_and_leaves_no_scratch(vault: Vault) -> None:
     assert stat.S_IMODE(vault.path(blob).stat().st_mode) == 0o444
     assert vault.path(blob).is_relative_to(vault.root / ".dvc/cache/files/md5" / blob.md5[:2])
     assert leftovers(vault) == []
+
+
+def test_what_a_killed_process_left_behind_is_swept_after_a_day(vault: Vault) -> None:
+    scratch = vault.root / ".dvc" / "tmp" / "genops"
+    recent, old = scratch / "recent", scratch / "old"
+    for path, age_s in ((recent, LEFT_BEHIND_S - 60), (old, LEFT_BEHIND_S + 60)):
+        path.write_bytes(b"half a picture")
+        os.utime(path, (time.time() - age_s,) * 2)
+    vault.put(b"another")
+    assert list(scratch.iterdir()) == [recent]
 
 
 def test_putting_again_changes_nothing(vault: Vault) -> None:
