@@ -6,19 +6,23 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from registry.core.notes import NoteSignature
 from registry.errors import GenopsError, IntegrityError, RollbackError, UnavailableError
 from registry.log.check import check_log
 from registry.log.submission import LogReceipt
+from registry.log.witness import WitnessLedger
 from registry.resources import schema_set
 from registry.settings import Limits
 from registry.store.transaction import read, write
 from tests.conftest import empty_database
 from tests.log.conftest import Lab, in_threads
+from tests.log.test_witness import OTHER, forked, of, sign
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +36,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from sqlalchemy import text
-from registry.errors import GenopsError, UnavailableError
+from registry.errors import UnavailableError
 from tests.log.conftest import Lab, in_threads
 
 root, url, number, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
@@ -119,11 +123,11 @@ def test_indices_stay_dense_when_workers_fail_and_lose_their_connections(lab: La
 
 def test_a_killed_worker_lets_go_of_the_head(lab: Lab) -> None:
     lab.fill(1)
+    short = Lab(lab.root, database_url=lab.database_url, limits=Limits(lock_wait_s=0.1))
     dying = worker(lab, 0, 0)
     go(dying)
     assert dying.stdout is not None
     assert dying.stdout.readline() == "holds the head\n"
-    short = Lab(lab.root, database_url=lab.database_url, limits=Limits(lock_wait_s=0.1))
     with pytest.raises(UnavailableError) as held:
         short.sequencer().submit(lab.generation())
     assert held.value.code == "database.locked"
