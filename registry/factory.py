@@ -23,6 +23,7 @@ from registry.settings import (
     is_url,
     load_settings,
 )
+from registry.signing import rekey
 from registry.signing.keys import open_signer
 from registry.signing.sealing import Keyring
 from registry.store.engine import open_engine
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from registry.client import RemoteRegistry
+    from registry.core.recovery_answers import RestoreReport
     from registry.core.transfers import ImportReport, UpgradeReport
     from registry.log.sequencer import Sequencer
     from registry.log.submission import Accepted
@@ -131,6 +133,37 @@ def import_registry(
     )
 
 
+def restore_registry(
+    vault: str | Path,
+    path: str | Path,
+    *,
+    keys: str | Path | None = None,
+    log_key: str | None = None,
+    database_url: str | None = None,
+    lose_newest: bool = False,
+    passphrase: Callable[[], str | None] = given_passphrase,
+    steps: Steps | None = None,
+) -> RestoreReport:
+    """Make a home from a pulled vault; see `registry.workflows.recovery.restore`.
+
+    `database_url` is an empty Postgres database; else GENOPS_DATABASE_URL, else SQLite.
+    """
+    from registry.workflows.recovery.restore import restore_home
+
+    more = {} if steps is None else {"steps": steps}
+    return restore_home(
+        vault,
+        path,
+        assemble=assemble,
+        keys=keys,
+        log_key=log_key,
+        database_url=database_url or given_database_url(),
+        lose_newest=lose_newest,
+        passphrase=passphrase,
+        **more,
+    )
+
+
 def upgrade_registry(
     home: str | Path, *, backup: bool = True, steps: Steps | None = None
 ) -> UpgradeReport:
@@ -146,7 +179,8 @@ def assemble(settings: Settings, *, create: bool = False) -> Services:
     """Put the parts of a registry together; with `create`, make its databases."""
     home = settings.home
     engine = open_engine(settings, create=create)
-    keyring = Keyring.open(home.keyring, home.keys, create=create)
+    rekey.finish(home.keys)
+    keyring = Keyring.open(home.keyring, home.keys, create=create, passphrase=settings.passphrase)
     vkey = setup.vkey_of(settings)
     return Services(
         settings=settings,

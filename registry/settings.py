@@ -120,12 +120,24 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
+class SignerPlace:
+    """Where a role's private key is kept, if not in the home: a URI, and its public half.
+
+    `public_key` is the path of a PEM file, relative to the home.
+    """
+
+    uri: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How one registry behaves; frozen once loaded.
 
     `name` and `uuid` form the log's origin `<name>/<uuid>`, fixed at init. `database_url` is None
     for the embedded database. `mlflow_uri` is None for the embedded MLflow database. `actor` is
     the name of the person or service on whose behalf records are made; it is always sealed.
+    `signers` are the roles whose keys a device or service holds.
     """
 
     home: Home
@@ -137,7 +149,9 @@ class Settings:
     policy: str = "default"
     actor: str = "unknown"
     passphrase: str | None = field(default=None, repr=False)
+    hsm_pin: str | None = field(default=None, repr=False)
     api_token: str | None = field(default=None, repr=False)
+    signers: Mapping[str, SignerPlace] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -147,6 +161,8 @@ class Settings:
 
 
 _CONFIG_KEYS = ("name", "uuid", "project", "database_url", "mlflow_uri", "policy")
+
+_SIGNER_ROLES = ("generator", "policy", "reviewer", "admin")
 
 
 def default_home(environ: Mapping[str, str] | None = None) -> str:
@@ -170,6 +186,12 @@ def given_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the passphrase of the signing keys from GENOPS_PASSPHRASE, if it is set."""
     env = os.environ if environ is None else environ
     return env.get("GENOPS_PASSPHRASE") or None
+
+
+def given_new_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the passphrase that keys are to get, from GENOPS_NEW_PASSPHRASE, if it is set."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_NEW_PASSPHRASE") or None
 
 
 def given_database_url(environ: Mapping[str, str] | None = None) -> str | None:
@@ -218,6 +240,7 @@ def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) ->
         home=home,
         actor=default_actor(env),
         passphrase=given_passphrase(env),
+        hsm_pin=env.get("GENOPS_HSM_PIN") or None,
         api_token=remote_token(env),
         limits=_limits(env),
         **values,
@@ -231,6 +254,13 @@ def write_config(settings: Settings) -> str:
         value = getattr(settings, key)
         if value is not None:
             lines.append(f"{key} = {_toml_string(value)}")
+    for role, place in settings.signers.items():
+        lines += [
+            "",
+            f"[signers.{role}]",
+            f"uri = {_toml_string(place.uri)}",
+            f"public_key = {_toml_string(place.public_key)}",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -255,12 +285,27 @@ def _read_config(home: Home) -> dict[str, Any]:
             hint="check the file's permissions and content",
         ) from error
     _check_version(home, document.pop("version", None))
+    signers = _signers(home, document.pop("signers", {}))
     unknown = set(document) - set(_CONFIG_KEYS)
     missing = {"name", "uuid"} - set(document)
     if unknown or missing or not all(isinstance(v, str) for v in document.values()):
         wrong = ", ".join(sorted(unknown | missing)) or "a value that is no text"
         raise HomeError(f"{home.config} has unexpected or missing settings: {wrong}")
-    return document
+    return document | {"signers": signers}
+
+
+def _signers(home: Home, table: Any) -> dict[str, SignerPlace]:
+    """Read the table `signers`: for each role, where its key is kept."""
+    wanted = {"uri", "public_key"}
+    places = table.items() if isinstance(table, dict) else [("signers", table)]
+    for role, place in places:
+        texts = place.values() if isinstance(place, dict) and place.keys() == wanted else [None]
+        if role not in _SIGNER_ROLES or not all(isinstance(text, str) and text for text in texts):
+            raise HomeError(
+                f"{home.config} does not say where the key of {role} is",
+                hint="[signers.<role>] takes uri and public_key, as docs/keys.md shows",
+            )
+    return {role: SignerPlace(**place) for role, place in places}
 
 
 def _check_version(home: Home, version: object) -> None:

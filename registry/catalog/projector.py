@@ -13,6 +13,7 @@ from sqlalchemy import Connection, update
 
 from registry.catalog.graph import GraphWriter
 from registry.catalog.holds import project_holds
+from registry.catalog.signers import project_reattestations
 from registry.core.statements import (
     PREDICATE_DECISION,
     PREDICATE_GENERATION,
@@ -280,4 +281,5 @@ _OTHERS: Mapping[str, Callable[[Connection, Sequence[Logged]], None]] = {
     predicate_uri("model"): _project_models,
     predicate_uri("erasure"): _project_erasures,
     predicate_uri("hold"): project_holds,
+    predicate_uri("reattestation"): project_reattestations,
 }

@@ -38,7 +38,10 @@ class HomeView(Answer):
 
 @dataclass(frozen=True, slots=True)
 class KeyView(Answer):
-    """A signing key: what it may sign and when; `path` is its private half, if it is here."""
+    """A signing key: what it may sign and when; `path` is its private half, if it is here.
+
+    Since `compromised_since` its signatures are not believed.
+    """
 
     keyid: str
     algorithm: str
@@ -47,6 +50,7 @@ class KeyView(Answer):
     not_after: str | None
     path: str | None
     public_key: str
+    compromised_since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

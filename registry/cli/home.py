@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json
 from registry.errors import InputError
 
@@ -133,42 +132,3 @@ def serve(
     view = Served(f"http://{host}:{port}/", str(settings.home.root))
     emit(view, render, as_json=json)
     run(settings.home.root, host, port, allowed_hosts=allowed_host or ())
-
-
-keys = subcommands("Show the keys that sign records.")
-
-
-@keys.command("list", cls=Verb)
-def list_keys(home: Home = None, json: Json = False) -> None:
-    """List the keys that the log trusts.
-
-    For example:
-      genops keys list
-    """
-    from registry.cli.keys import trusted_keys
-    from registry.cli.opening import opened_here
-    from registry.cli.output import emit
-    from registry.cli.render.listings import keys as render
-
-    with opened_here(home, "keys") as registry:
-        emit(trusted_keys(registry), render, as_json=json)
-
-
-@keys.command("show", cls=Verb)
-def show_key(
-    keyid: Annotated[str, typer.Argument(metavar="KEY", help="A key id, or 8 digits of it.")],
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Show one key with its public half in PEM.
-
-    For example:
-      genops keys show 3f9a0c41
-    """
-    from registry.cli.keys import trusted_key
-    from registry.cli.opening import opened_here
-    from registry.cli.output import emit
-    from registry.cli.render.reports import key as render
-
-    with opened_here(home, "keys") as registry:
-        emit(trusted_key(registry, keyid), render, as_json=json)

@@ -24,7 +24,7 @@ SECTIONS = (
             "init": "registry.cli.home:init",
             "doctor": "registry.cli.home:doctor",
             "serve": "registry.cli.home:serve",
-            "keys": "registry.cli.home:keys",
+            "keys": "registry.cli.trust:keys",
         },
     ),
     Section(
@@ -74,6 +74,7 @@ SECTIONS = (
             "export": "registry.cli.transfer:export",
             "backup": "registry.cli.transfer:backup",
             "import": "registry.cli.transfer:import_home",
+            "restore": "registry.cli.recovery:restore",
             "upgrade": "registry.cli.transfer:upgrade",
         },
     ),

@@ -14,6 +14,7 @@ from registry.errors import InputError
 if TYPE_CHECKING:
     from registry.sdk import Registry
     from registry.settings import Settings
+    from registry.signing.keys import Signer
 
 
 def opened(home: str | None) -> Any:
@@ -62,7 +63,12 @@ def _locked(settings: Settings) -> bool:
     """Tell whether the home's keys need a passphrase that the settings do not have."""
     if settings.passphrase is not None:
         return False
-    return any(b"ENCRYPTED" in key.read_bytes() for key in settings.home.keys.glob("*.pem"))
+    from registry.signing.protected import is_protected
+
+    keys = settings.home.keys
+    return any(b"ENCRYPTED" in key.read_bytes() for key in keys.glob("*.pem")) or any(
+        is_protected(key.read_bytes()) for key in keys.glob("*.key")
+    )
 
 
 def ask_passphrase(of: str = "the signing keys", *, confirm: bool = False) -> str:
@@ -101,6 +107,33 @@ def passphrase_of_new_home(*, ask: bool) -> str | None:
     from registry.settings import given_passphrase
 
     return ask_passphrase(confirm=True) if ask else given_passphrase()
+
+
+def new_passphrase() -> str:
+    """Return the passphrase that keys are to get: GENOPS_NEW_PASSPHRASE, or asked for twice."""
+    from registry.settings import given_new_passphrase
+
+    given = given_new_passphrase()
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise InputError(
+            "there is no new passphrase, and nobody to ask for one",
+            code="key.passphrase",
+            hint="set GENOPS_NEW_PASSPHRASE, or say --remove",
+        )
+    return ask_passphrase("all keys, the new one", confirm=True)
+
+
+def key_signer(path: Path) -> Signer:
+    """Open a private key in a file; asks for its passphrase where it has one and none is set."""
+    from registry.settings import given_passphrase
+    from registry.signing.keys import open_signer, read_secret
+
+    given = given_passphrase()
+    if given is None and sys.stdin.isatty() and b"ENCRYPTED" in read_secret(path):
+        given = ask_passphrase(str(path))
+    return open_signer(path, given)
 
 
 def certain(question: str, *, yes: bool) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from registry.cli import answers as own
-from registry.core import answers, privacy, transfers, witness_answers
+from registry.core import (
+    answers,
+    privacy,
+    recovery_answers,
+    transfers,
+    trust_answers,
+    witness_answers,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://w3id.org/genops/schema/cli/"
@@ -34,6 +41,17 @@ def answer_types() -> Mapping[str, Any]:
         "demo": own.DemoReport,
         "keys list": list[own.KeyView],
         "keys show": own.KeyView,
+        "keys generate": trust_answers.NewKey,
+        "keys add": trust_answers.TrustChanged,
+        "keys rotate": trust_answers.TrustChanged,
+        "keys revoke": trust_answers.TrustChanged,
+        "keys compromise": trust_answers.TrustChanged,
+        "keys affected": trust_answers.AffectedReport,
+        "keys reattest": trust_answers.ReattestReport,
+        "keys propose": trust_answers.ProposalView,
+        "keys sign": trust_answers.ProposalView,
+        "keys submit": trust_answers.TrustChanged,
+        "keys passphrase": trust_answers.PassphraseChanged,
         "record": answers.Receipt,
         "list": list[answers.AssetSummary],
         "show": answers.Passport,
@@ -83,6 +101,7 @@ def answer_types() -> Mapping[str, Any]:
         "export": transfers.ExportReport,
         "backup": transfers.ExportReport,
         "import": transfers.ImportReport,
+        "restore": recovery_answers.RestoreReport,
         "upgrade": transfers.UpgradeReport,
         ERROR: own.ErrorReport,
     }

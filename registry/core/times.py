@@ -40,6 +40,25 @@ def parse_time(text: str) -> int:
     return epoch_ms
 
 
+def read_time(text: str) -> int:
+    """Return epoch milliseconds of a time as people write it (ISO 8601; UTC unless it says else).
+
+    Takes a day alone, too. Raises InputError (`time.invalid`).
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        epoch_ms = (aware - _EPOCH) // _MILLISECOND
+        format_time(epoch_ms)
+    except (ValueError, OverflowError, InputError):
+        raise InputError(
+            f"{text[:40]!r} is not a time",
+            code="time.invalid",
+            hint="write it like 2026-11-20T11:07Z, or 2026-11-20",
+        ) from None
+    return epoch_ms
+
+
 def _invalid(text: str) -> FormatError:
     return FormatError(
         f"{text[:40]!r} is not a time",

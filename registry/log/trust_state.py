@@ -48,6 +48,10 @@ class TrustHistory:
         """Where the trust records lie."""
         return tuple(record.index for record in self.records)
 
+    def declared_by(self, keyid: str) -> TrustRecord | None:
+        """Return the trust record that first declared a key compromised."""
+        return next((one for one in self.records if keyid in one.state.compromised), None)
+
     def before(self, index: int) -> TrustState | None:
         """Return the state that judges the record at `index`: the first one judges itself."""
         if not self.records:

@@ -32,6 +32,7 @@ from registry.workflows.services import Services
 if TYPE_CHECKING:
     from registry.log.reader import LogReader
     from registry.sdk.privacy import Privacy
+    from registry.sdk.trust import Trust
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
     from registry.settings import Settings
@@ -87,6 +88,13 @@ class Registry:
         from registry.sdk.privacy import Privacy
 
         return Privacy(self._services)
+
+    @property
+    def trust(self) -> Trust:
+        """The keys that the log trusts, and how they change."""
+        from registry.sdk.trust import Trust
+
+        return Trust(self._services)
 
     @property
     def log(self) -> LogReader:

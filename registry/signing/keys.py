@@ -61,7 +61,7 @@ class FileSigner:
         `key.passphrase` (missing or wrong), `key.unusable`.
         """
         self.path = path
-        self._key = _load_private(path, passphrase)
+        self._key = load_private(path, passphrase)
         self.kind: KeyKind = "p256" if isinstance(self._key, _P256) else "ed25519"
         self.spki_der = _spki(self._key)
         self.keyid = dsse.keyid(self.spki_der)
@@ -98,7 +98,7 @@ def open_signer(key: str | Path, passphrase: str | None = None) -> Signer:
     return FileSigner(Path(unquote(parts.path)), passphrase)
 
 
-def generate_key(path: Path, kind: KeyKind, passphrase: str | None = None) -> Signer:
+def generate_key(path: Path, kind: KeyKind, passphrase: str | None = None) -> FileSigner:
     """Make a key: PKCS #8 PEM at `path` (0600), its public half beside it (see `public_path`).
 
     Encrypted when a passphrase is given. Both files are durable on return. Raises KeyFileError
@@ -106,10 +106,14 @@ def generate_key(path: Path, kind: KeyKind, passphrase: str | None = None) -> Si
     """
     private: PrivateKey
     private = _generate_p256() if kind == "p256" else ed25519.Ed25519PrivateKey.generate()
-    _write_new(path, _private_pem(private, passphrase), _PRIVATE_MODE)
-    _write_new(public_path(path), _public_pem(private), 0o644)
-    _sync_folder(path.parent)
-    return FileSigner(path, passphrase)
+    return _save(private, path, passphrase)
+
+
+def generate_named(folder: Path, name: str, passphrase: str | None = None) -> FileSigner:
+    """Make a P-256 key as `generate_key` does, at `<folder>/<name>-<8 digits of its id>.pem`."""
+    private = _generate_p256()
+    path = folder / f"{name}-{dsse.keyid(_spki(private))[:8]}.pem"
+    return _save(private, path, passphrase)
 
 
 def public_path(path: Path) -> Path:
@@ -146,7 +150,7 @@ def write_secret(path: Path, data: bytes) -> None:
     Raises KeyFileError (`key.exists`) and leaves an existing file alone.
     """
     _write_new(path, data, _PRIVATE_MODE)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def note_key(signer: Signer, name: str) -> VerifierKey:
@@ -160,11 +164,22 @@ def note_key(signer: Signer, name: str) -> VerifierKey:
     return VerifierKey(name, public.public_bytes_raw())
 
 
+def _save(private: PrivateKey, path: Path, passphrase: str | None) -> FileSigner:
+    _write_new(path, private_pem(private, passphrase), _PRIVATE_MODE)
+    _write_new(public_path(path), _public_pem(private), 0o644)
+    sync_folder(path.parent)
+    return FileSigner(path, passphrase)
+
+
 def _generate_p256() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _private_pem(private: PrivateKey, passphrase: str | None) -> bytes:
+def private_pem(private: PrivateKey, passphrase: str | None) -> bytes:
+    """Return a private key as PKCS #8 in PEM, encrypted when a passphrase is given.
+
+    Raises InputError (`key.passphrase`) for an empty one.
+    """
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         if not passphrase:
@@ -187,7 +202,8 @@ def _spki(private: PrivateKey) -> bytes:
     )
 
 
-def _load_private(path: Path, passphrase: str | None) -> PrivateKey:
+def load_private(path: Path, passphrase: str | None) -> PrivateKey:
+    """Return the private key in a file; raises KeyFileError as `FileSigner` does."""
     data = read_secret(path)
     secret = passphrase.encode("utf-8") if passphrase else None
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
@@ -195,7 +211,7 @@ def _load_private(path: Path, passphrase: str | None) -> PrivateKey:
         key = serialization.load_pem_private_key(data, secret if encrypted else None)
     except (TypeError, ValueError) as error:
         if encrypted:
-            raise _wrong_passphrase(path, given=secret is not None) from None
+            raise wrong_passphrase(path, given=secret is not None) from None
         raise _unusable(path, str(error)) from None
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
@@ -226,7 +242,8 @@ def _read(path: Path) -> bytes:
         raise _unusable(path, str(error)) from error
 
 
-def _wrong_passphrase(path: Path, *, given: bool) -> KeyFileError:
+def wrong_passphrase(path: Path, *, given: bool) -> KeyFileError:
+    """Return the error for a passphrase that is wrong, or missing."""
     what = "the passphrase is wrong" if given else "a passphrase is needed"
     return KeyFileError(
         f"cannot open key {path}: {what}",
@@ -257,7 +274,8 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(handle)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

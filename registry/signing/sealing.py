@@ -32,7 +32,8 @@ from registry.errors import (
     NotFoundError,
     UnavailableError,
 )
-from registry.signing.keys import read_secret, write_secret
+from registry.signing.keys import write_secret
+from registry.signing.protected import read_protected, write_protected
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -82,22 +83,34 @@ class Keyring:
     Safe for threads and processes. `put_many` and `destroy` are durable on return.
     """
 
-    def __init__(self, path: Path, keys: Path, *, wait_s: float = 30.0) -> None:
+    def __init__(
+        self, path: Path, keys: Path, *, wait_s: float = 30.0, passphrase: str | None = None
+    ) -> None:
         # Opened when first used: who may not read texts may still read everything else.
         self._path = path
         self._secret = keys / SEALING_KEY_NAME
+        self._passphrase = passphrase
         self._wait_s = wait_s
         self._lock = threading.Lock()
         self._opened: tuple[sqlite3.Connection, bytes] | None = None
 
     @classmethod
-    def open(cls, path: Path, keys: Path, *, create: bool = False, wait_s: float = 30.0) -> Keyring:
+    def open(
+        cls,
+        path: Path,
+        keys: Path,
+        *,
+        create: bool = False,
+        wait_s: float = 30.0,
+        passphrase: str | None = None,
+    ) -> Keyring:
         """Return the keyring at `path`, wrapped under `<keys>/sealing.key`.
 
-        With `create`, both are made where neither is there. Every method raises KeyFileError
-        (`key.missing`, `key.permissions`, `key.unusable`) when either cannot be opened.
+        With `create`, both are made where neither is there. `passphrase` opens, and protects, the
+        sealing key. Every method raises KeyFileError (`key.missing`, `key.permissions`,
+        `key.passphrase`, `key.unusable`) when either cannot be opened.
         """
-        keyring = cls(path, keys, wait_s=wait_s)
+        keyring = cls(path, keys, wait_s=wait_s, passphrase=passphrase)
         if create:
             keyring._create()
         return keyring
@@ -204,7 +217,7 @@ class Keyring:
 
     def _create(self) -> None:
         if not self._secret.exists() and not self._path.exists():
-            write_secret(self._secret, os.urandom(KEY_BYTES))
+            write_protected(self._secret, os.urandom(KEY_BYTES), self._passphrase)
         self._wrapping_key()
         if not self._path.exists():
             write_secret(self._path, b"")
@@ -222,8 +235,8 @@ class Keyring:
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, bytes]]:
         with self._using() as (conn, wrapping_key):
-            conn.execute("BEGIN IMMEDIATE")
             try:
+                conn.execute("BEGIN IMMEDIATE")
                 yield conn, wrapping_key
                 conn.execute("COMMIT")
             except BaseException:
@@ -232,7 +245,7 @@ class Keyring:
                 raise
 
     def _wrapping_key(self) -> bytes:
-        key = read_secret(self._secret)
+        key = read_protected(self._secret, self._passphrase)
         if len(key) != KEY_BYTES:
             raise KeyFileError(f"cannot use key {self._secret}: it is not {KEY_BYTES} bytes long")
         return key

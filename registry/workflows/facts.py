@@ -18,8 +18,9 @@ from registry.core.digests import asset_id, record_id
 from registry.core.statements import Statement
 from registry.core.times import format_time
 from registry.store.transaction import read
-from registry.workflows.inspect import materials, signer_of
+from registry.workflows.inspect import materials
 from registry.workflows.services import Services
+from registry.workflows.standing import standing
 from registry.workflows.verify import examine
 from registry.workflows.view import RecordView
 
@@ -38,7 +39,7 @@ def gather(
     return {
         "asset": _asset(row),
         "record": _record(row, view.statement),
-        "signer": signer_of(services, view.envelope),
+        "signer": _signer(services, view),
         "materials": [_material(material) for material in made_from],
         "ancestors": [_ancestor(ancestor, declared) for ancestor in ancestors],
         "taints": [_taint(taint) for taint in taints],
@@ -46,6 +47,11 @@ def gather(
         "lists": lists,
         "now": format_time(services.now()),
     }
+
+
+def _signer(services: Services, view: RecordView) -> Facts:
+    found = standing(services, view)
+    return {"keyid": found.keyid, "roles": list(found.roles), "trusted": found.trusted}
 
 
 def _material(material: MaterialView) -> Facts:

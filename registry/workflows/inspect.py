@@ -19,7 +19,6 @@ from registry.core.answers import (
 )
 from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import sealed_digest
-from registry.core.dsse import Envelope
 from registry.core.generation import Blob
 from registry.core.statements import Statement, predicate_name
 from registry.core.times import format_time
@@ -28,6 +27,7 @@ from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.personal import is_personal, read_row
 from registry.workflows.services import Services
+from registry.workflows.standing import standing
 from registry.workflows.texts import open_statement
 from registry.workflows.view import RecordView
 
@@ -87,7 +87,7 @@ def passport(services: Services, text: str) -> Passport:
         seed=row["seed"],
         build_type=(predicate.get("buildDefinition") or {}).get("buildType"),
         actor=dict(predicate.get("genops_actor", {})),
-        signer=signer_of(services, view.envelope),
+        signer=signer_of(services, view),
         reproducible=row["reproducible"],
         reasons=tuple((predicate.get("genops_reproducible") or {}).get("reasons", ())),
         text=opened.state,
@@ -148,12 +148,21 @@ def _path(services: Services, row: RowMapping) -> str | None:
     return str(services.vault.path(blob))
 
 
-def signer_of(services: Services, envelope: Envelope) -> dict[str, Any]:
-    """Return who signed a record: key id, its roles, and whether it is trusted now."""
-    keyid = envelope.signatures[0].keyid
-    key = services.reader.trust().keys.get(keyid)
-    roles = sorted(key.roles) if key is not None else []
-    return {"keyid": keyid, "roles": roles, "trusted": key is not None}
+def signer_of(services: Services, view: RecordView) -> dict[str, Any]:
+    """Return who signed a record: key id, its roles, and whether it is trusted now.
+
+    Where the key was compromised by then: since when, and the records that vouch all the same.
+    """
+    found = standing(services, view)
+    told: dict[str, Any] = {
+        "keyid": found.keyid,
+        "roles": list(found.roles),
+        "trusted": found.trusted,
+    }
+    if found.since_ms is not None:
+        told["compromised_since"] = format_time(found.since_ms)
+        told["reattested_by"] = list(found.reattested_by)
+    return told
 
 
 def _log(services: Services, index: int) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from registry.core.schemas import SchemaSet
 from registry.log.reader import LogReader
 from registry.resources import schema_set
 from registry.settings import Settings
-from registry.signing.keys import Signer, open_signer, read_secret
+from registry.signing.keys import Signer
+from registry.signing.protected import read_protected
 from registry.signing.sealing import Keyring
 from registry.store.transaction import refuse_read_only
 from registry.vault.blobs import BlobIndex
 from registry.vault.store import Vault
+from registry.workflows.role_keys import open_role
 
 if TYPE_CHECKING:
     from registry.log.sequencer import Sequencer
@@ -55,6 +57,7 @@ class Services:
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _sequencer: list[Sequencer] = field(default_factory=list)
     _signers: dict[str, Signer] = field(default_factory=dict)
+    _secrets: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def sequencer(self) -> Sequencer:
@@ -72,9 +75,18 @@ class Services:
     def signer(self, role: str) -> Signer:
         """Return the home's signer for a role; raises KeyFileError when it cannot be opened."""
         if role not in self._signers:
-            path = self.settings.home.keys / f"{role}.pem"
-            self._signers[role] = open_signer(path, self.settings.passphrase)
+            return self.fresh_signer(role)
         return self._signers[role]
+
+    def fresh_signer(self, role: str) -> Signer:
+        """Return the signer for a role as the log has it now: another one after a rotation."""
+        signer = open_role(self.settings, role, self.reader.trust, self.now())
+        self._signers[role] = signer
+        return signer
+
+    def forget_signer(self, role: str) -> None:
+        """Choose the role's key anew when it is next needed: trust was changed."""
+        self._signers.pop(role, None)
 
     def salt(self) -> bytes:
         """Return 128 fresh random bits for a disclosure (RFC 9901)."""
@@ -91,9 +103,16 @@ class Services:
 
     def pseudonym(self, person: str) -> str:
         """Return the keyed pseudonym under which this registry's records know a person."""
-        key = read_secret(self.settings.home.keys / PSEUDONYM_KEY)
+        key = self._secret(PSEUDONYM_KEY)
         mac = hmac.new(key, person.encode("utf-8", "surrogatepass"), hashlib.sha256)
         return mac.hexdigest()[:32]
+
+    def _secret(self, name: str) -> bytes:
+        """Return a secret of the home; opened once, since a passphrase takes its time."""
+        if name not in self._secrets:
+            path = self.settings.home.keys / name
+            self._secrets[name] = read_protected(path, self.settings.passphrase)
+        return self._secrets[name]
 
     def _actor(self, name: str | None) -> dict[str, Any]:
         person = name or self.settings.actor

@@ -16,6 +16,7 @@ from registry.errors import GenopsError, IntegrityError
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.services import Services
+from registry.workflows.standing import check_standing
 from registry.workflows.view import RecordView
 
 
@@ -96,6 +97,11 @@ def _signature(case: _Case) -> str:
     return f"key {key.keyid[:16]} as {', '.join(sorted(key.roles))}"
 
 
+def _signer(case: _Case) -> str:
+    """Check that the signer's key was not stolen by then, or that the record was re-attested."""
+    return check_standing(case.services, case.view)
+
+
 def _subject(case: _Case) -> str:
     """Check that the statement itself names the asset's digest."""
     position: int = case.row["position"]
@@ -138,6 +144,7 @@ _CHECKS: dict[str, Callable[[_Case], str]] = {
     "envelope": _envelope,
     "schema": _schema,
     "signature": _signature,
+    "signer": _signer,
     "subject": _subject,
     "entry": _entry,
     "inclusion": _inclusion,

@@ -1,4 +1,4 @@
-"""Lists: assets, matches, the lineage graph, the blast radius, models and keys."""
+"""Lists: assets, matches, the lineage graph, the blast radius and models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from registry.cli.answers import KeyView, ModelView
+from registry.cli.answers import ModelView
 from registry.cli.render.parts import BAD, GOOD, QUIET, WARN, heading, lines, literal, table
 from registry.cli.text import plural, short, when
 from registry.core.answers import AssetSummary, Impact, Lineage, LineageNode
@@ -153,15 +153,3 @@ def models(rows: Sequence[ModelView]) -> RenderableType:
 def _model(row: ModelView) -> tuple[object, ...]:
     approved = "yes" if row.approved else literal("no", WARN)
     return short(row.id), row.name, row.kind, row.licence, approved, short(row.record)
-
-
-def keys(rows: Sequence[KeyView]) -> RenderableType:
-    """Return the signing keys that the log trusts."""
-    heads = ("key", "roles", "valid from", "until", "private half")
-    return table(heads, map(_key, rows), fold=(1,))
-
-
-def _key(row: KeyView) -> tuple[object, ...]:
-    until = when(row.not_after) if row.not_after else "open"
-    here = "here" if row.path else "elsewhere"
-    return short(row.keyid), ", ".join(row.roles), when(row.not_before), until, here

@@ -31,7 +31,7 @@ Row = tuple[str, Text]
 _ORIGIN = {"generated": "How it was made", "ingested": "What was said of it"}
 _TEXTS = {
     "erased": Text("erased: their key is destroyed", style=WARN),
-    "locked": Text("locked: the keyring is not here", style=WARN),
+    "locked": Text("locked: no keyring here, or no passphrase for it", style=WARN),
 }
 
 
@@ -98,6 +98,11 @@ def _signer(signer: Mapping[str, Any]) -> Text | None:
     if "trusted" in signer:
         trusted = bool(signer["trusted"])
         text.append("  trusted" if trusted else "  NOT TRUSTED", style=GOOD if trusted else BAD)
+    if "compromised_since" in signer:
+        text.append(f"  key compromised since {when(str(signer['compromised_since']))}", style=BAD)
+        if signer["reattested_by"]:
+            by = ", ".join(map(short, signer["reattested_by"]))
+            text.append(f", re-attested by {by}", style=GOOD)
     return text
 
 

@@ -175,19 +175,6 @@ def home(view: own.HomeView) -> RenderableType:
     )
 
 
-def key(view: own.KeyView) -> RenderableType:
-    """Return one key with its public half in PEM."""
-    rows = [
-        ("key", view.keyid),
-        ("algorithm", view.algorithm),
-        ("roles", ", ".join(view.roles)),
-        ("valid from", when(view.not_before)),
-        ("until", when(view.not_after) if view.not_after else "open"),
-        ("private half", view.path or "elsewhere"),
-    ]
-    return lines(fields(rows), *map(literal, view.public_key.splitlines()))
-
-
 def log_proof(proof: own.LogProof) -> str:
     """Return the proof itself, for a file."""
     return _verbatim(proof.proof)
