@@ -9,14 +9,17 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 from sqlalchemy import delete, select, text
 
+from registry.catalog.holds import PREDICATE_ERASURE, refuse_held
 from registry.core.certificates import verify_certificate
 from registry.core.generation import Generation, Material, Sealed
+from registry.core.statements import Statement
 from registry.errors import (
     ErasedError,
     FormatError,
@@ -176,9 +179,15 @@ def test_a_record_of_more_fields_than_a_list_holds_is_erased(
 ) -> None:
     notes = {f"note{n}": Sealed(f"text {n}") for n in range(300)}
     receipt = registry.record(generation(1, external={"seed": "1", **notes}))
-    registry.erase(receipt.record, reason="request")
+    (item,) = registry.privacy.erase([receipt.record], reason="request").erased
     assert registry.get(receipt.record).text == "erased"
-    assert registry.check_log().ok
+    named = [
+        pointer
+        for index in choose.of_type(services_of(registry), PREDICATE_ERASURE)
+        for pointer in json.loads(registry.log.envelope(index).payload)["predicate"]["pointers"]
+    ]
+    assert sorted(named) == sorted(item.fields)
+    assert len(named) > 300
 
 
 def test_many_erasures_share_commits(registry: Registry, generation: Make) -> None:
@@ -396,6 +405,20 @@ def test_a_rebuilt_catalog_knows_the_same_holds(registry: Registry, studio: list
     registry.rebuild_catalog()
     assert registry.privacy.holds(lifted=True) == before
     assert holds.standing_on(services_of(registry), [1, 2]).keys() == {1, 2}
+
+
+def test_a_hold_does_not_reach_back(registry: Registry, studio: list[str]) -> None:
+    registry.erase(studio[0], reason="request")
+    registry.privacy.hold([studio[0]], reason="too late")
+    services = services_of(registry)
+    (erasure,) = choose.of_type(services, PREDICATE_ERASURE)
+    logged = SimpleNamespace(
+        index=erasure, statement=Statement.parse(registry.log.envelope(erasure).payload)
+    )
+    with read(services.engine) as conn:
+        refuse_held(conn, [logged])
+        with pytest.raises(HeldError):
+            refuse_held(conn, [SimpleNamespace(index=99, statement=logged.statement)])
 
 
 # Retention

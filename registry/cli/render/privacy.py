@@ -75,7 +75,7 @@ def _items(report: ErasureReport) -> RenderableType | None:
         return None
     rows = [_row(item, dry_run=report.dry_run) for item in report.items[:MOST_ROWS]]
     return lines(
-        table(("record", "kind", "time", "fields", "", ""), rows, fold=(3, 4, 5), indent=2),
+        table(("record", "kind", "fields", ""), rows, fold=(2, 3), indent=2),
         _more(len(report.items)),
     )
 
@@ -86,16 +86,10 @@ def _more(count: int) -> RenderableType | None:
 
 
 def _row(item: ErasureItem, *, dry_run: bool) -> tuple[object, ...]:
-    shown = item.found_in or item.fields
-    personal = f"{plural(item.personal, 'personal output')}" if item.personal else ""
-    return (
-        short(item.record),
-        item.predicate,
-        when(item.time),
-        literal(_places(shown)),
-        personal,
-        _state(item, dry_run=dry_run),
-    )
+    shown = _places(item.found_in or item.fields)
+    personal = f", and {plural(item.personal, 'personal output')}" if item.personal else ""
+    state = _state(item, dry_run=dry_run)
+    return short(item.record), item.predicate, literal(shown + personal), state
 
 
 def _state(item: ErasureItem, *, dry_run: bool) -> RenderableType:
@@ -112,21 +106,26 @@ def receipts(done: Sequence[Receipt]) -> RenderableType:
 
 
 def holds(found: Sequence[HoldView]) -> RenderableType:
-    """Return the holds, one a line."""
+    """Return the holds, one below the other."""
     if not found:
         return literal("no hold stands")
-    rows = [
-        (
-            short(hold.hold),
-            f"{hold.kind} {short(hold.target)}",
-            when(hold.placed),
-            literal(hold.by or "-"),
-            literal(hold.reason or "-"),
-            literal(f"lifted {when(hold.lifted)}", QUIET) if hold.lifted else "stands",
-        )
-        for hold in found
-    ]
-    return table(("hold", "on", "since", "by", "reason", ""), rows, fold=(3, 4))
+    return lines(*map(_hold, found))
+
+
+def _hold(hold: HoldView) -> RenderableType:
+    return lines(
+        literal(f"{hold.kind} {short(hold.target)}", QUIET if hold.lifted else "bold"),
+        fields(
+            [
+                ("hold", short(hold.hold)),
+                ("since", when(hold.placed)),
+                ("by", hold.by),
+                ("reason", hold.reason),
+                ("lifted", when(hold.lifted) if hold.lifted else None),
+            ],
+            indent=2,
+        ),
+    )
 
 
 def rules(view: RetentionView) -> RenderableType:
