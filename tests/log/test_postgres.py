@@ -41,7 +41,7 @@ from tests.log.conftest import Lab, in_threads
 
 root, url, number, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 lab = Lab(root, database_url=url)
-spoilt = []
+calls = []
 
 def project(conn, batch):
     if hold:
@@ -51,8 +51,8 @@ def project(conn, batch):
         external = record.statement.predicate["buildDefinition"]["externalParameters"]
         if external["number"] % 10 == 7:
             raise ValueError("poison")
-    if len(spoilt) < 3 and batch[0].index % 7 == number:
-        spoilt.append(batch[0].index)
+    calls.append(batch[0].index)
+    if len(calls) in (1, 4, 7):
         conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 def submit(submission):
@@ -73,7 +73,7 @@ sequencer = lab.sequencer(
 submissions = [lab.generation(1000 * number + n) for n in range(count or 1)]
 print("ready", flush=True)
 sys.stdin.readline()
-print(json.dumps({"told": in_threads(submit, submissions, 3), "spoilt": len(spoilt)}))
+print(json.dumps(in_threads(submit, submissions, 3)))
 """
 
 
@@ -111,11 +111,10 @@ def test_indices_stay_dense_when_workers_fail_and_lose_their_connections(lab: La
     for started in workers:
         go(started)
     answers = [json.loads(started.communicate(timeout=120)[0]) for started in workers]
-    assert all(answer["spoilt"] for answer in answers), "no connection was lost"
     for answer in answers:
-        refused = [n for n, index in enumerate(answer["told"]) if index is None]
+        refused = [n for n, index in enumerate(answer) if index is None]
         assert refused == list(range(7, RECORDS, 10))
-    told = [index for answer in answers for index in answer["told"] if index is not None]
+    told = [index for answer in answers for index in answer if index is not None]
     assert sorted(told) == list(range(1, WORKERS * (RECORDS - RECORDS // 10) + 1))
     assert lab.size() == len(told) + 1
     assert check_log(lab.reader(), schema_set()).problems == ()

@@ -19,6 +19,7 @@ from registry.errors import (
     ErasedError,
     FormatError,
     GenopsError,
+    HomeError,
     InputError,
     SchemaError,
     TrustError,
@@ -28,7 +29,7 @@ from registry.log.submission import Accepted, LogReceipt, Submission
 from registry.settings import Limits
 from registry.signing.sealing import decrypt, encrypt
 from registry.store.sidecar_tables import BlobRow, FingerprintRow, OutboxRow, SealedRow
-from registry.store.transaction import read
+from registry.store.transaction import READ_ONLY, read
 from registry.store.types import table_of
 from tests.log.conftest import START_MS, Lab, generation_of, in_threads
 
@@ -122,6 +123,35 @@ def test_one_of_two_payloads_of_one_invocation_wins_a_race(lab: Lab, sequencer: 
     answers = in_threads(sequencer.submit, both, 8, errors=True)
     assert sum(isinstance(answer, LogReceipt) for answer in answers) == 1
     assert sum(isinstance(answer, ConflictError) for answer in answers) == 7
+
+
+def test_one_batch_may_hold_an_invocation_several_times(lab: Lab, sequencer: Sequencer) -> None:
+    invocation = "01930000-0000-7000-8000-000000000001"
+    one, other = (
+        lab.submission(generation_of(number, invocation), by="generator") for number in range(2)
+    )
+    first, again, conflict, next_one = sequencer._submit_all([one, one, other, lab.generation()])
+    assert isinstance(first, LogReceipt)
+    assert again == replace(first, new=False)
+    assert isinstance(conflict, ConflictError)
+    assert isinstance(next_one, LogReceipt)
+    assert (first.index, next_one.index, lab.size()) == (1, 2, 3)
+
+
+def test_what_cannot_be_read_fails_alone_in_its_batch(lab: Lab, sequencer: Sequencer) -> None:
+    broken = Submission(b"{}")
+    outcomes = sequencer._submit_all([broken, lab.generation(), broken, lab.generation()])
+    assert [type(outcome) for outcome in outcomes] == [FormatError, LogReceipt] * 2
+    assert [type(outcome) for outcome in sequencer._submit_all([broken])] == [FormatError]
+    assert lab.size() == 3
+
+
+def test_a_read_only_home_refuses_before_it_touches_anything(lab: Lab) -> None:
+    engine = lab.engine.execution_options(**{READ_ONLY: True})
+    with pytest.raises(HomeError) as error:
+        lab.sequencer(engine=engine).submit(Submission(b"not even an envelope"))
+    assert error.value.code == "home.read-only"
+    assert not lab.home.lock.exists()
 
 
 def test_the_log_begins_with_its_trust_record(lab: Lab) -> None:
