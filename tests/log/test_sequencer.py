@@ -125,7 +125,10 @@ def test_one_of_two_payloads_of_one_invocation_wins_a_race(lab: Lab, sequencer: 
     assert sum(isinstance(answer, ConflictError) for answer in answers) == 7
 
 
-def test_one_batch_may_hold_an_invocation_several_times(lab: Lab, sequencer: Sequencer) -> None:
+def test_one_batch_may_hold_an_invocation_several_times(lab: Lab) -> None:
+    sizes: list[int] = []
+    sequencer = lab.sequencer(projector=lambda _, batch: sizes.append(len(batch)))
+    sequencer.submit(lab.trust())
     invocation = "01930000-0000-7000-8000-000000000001"
     one, other = (
         lab.submission(generation_of(number, invocation), by="generator") for number in range(2)
@@ -136,6 +139,7 @@ def test_one_batch_may_hold_an_invocation_several_times(lab: Lab, sequencer: Seq
     assert isinstance(conflict, ConflictError)
     assert isinstance(next_one, LogReceipt)
     assert (first.index, next_one.index, lab.size()) == (1, 2, 3)
+    assert sizes == [1, 2], "the database refused what should have been judged"
 
 
 def test_what_cannot_be_read_fails_alone_in_its_batch(lab: Lab, sequencer: Sequencer) -> None:
