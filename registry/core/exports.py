@@ -43,7 +43,7 @@ _SIDECAR = re.compile(
 )
 _HOME_FILE = re.compile(
     r"home/(?:genops\.toml|keyring\.db|retention\.yaml|vault/\.dvc/config"
-    r"|(?:keys|witnesses)/[A-Za-z0-9][A-Za-z0-9_.-]{0,120})"
+    r"|(?:keys|witnesses|witnessed|witnessed/conflicts)/[A-Za-z0-9][A-Za-z0-9_.-]{0,120})"
 )
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _SIZE_LIMIT = 2**53

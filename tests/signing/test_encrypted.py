@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import io
+import json
 import random
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registry.core.jsonio import dumps
 from registry.errors import FormatError, GenopsError, InputError, IntegrityError, KeyFileError
@@ -56,6 +61,25 @@ def test_what_was_sealed_opens_as_it_was(size: int) -> None:
     data = sealed(PLAIN[:size])
     assert is_encrypted(data)
     assert opened(data) == PLAIN[:size]
+
+
+def test_the_format_is_what_the_documents_say() -> None:
+    """Read without any of our code, after docs/formats.md."""
+    data = sealed(PLAIN)
+    magic, fields, rest = data.split(b"\n", 2)
+    told = json.loads(fields)
+    assert (magic, told["chunk"], told["r"], told["p"]) == (b"genops-backup-v1", 2**20, 8, 1)
+    salt = base64.b64decode(told["salt"])
+    derived = hashlib.scrypt(b"right", salt=salt, n=told["n"], r=8, p=1, dklen=64)
+    lines, tag, body = magic + b"\n" + fields + b"\n", rest[:32], rest[32:]
+    assert hmac.digest(derived[32:], lines, "sha256") == tag
+    plain, count = b"", 0
+    while body:
+        chunk, body = body[: 2**20 + 16], body[2**20 + 16 :]
+        nonce = count.to_bytes(11, "big") + (b"\0" if body else b"\1")
+        plain += AESGCM(derived[:32]).decrypt(nonce, chunk, lines + tag)
+        count += 1
+    assert plain == PLAIN
 
 
 def test_two_backups_of_the_same_have_nothing_in_common() -> None:

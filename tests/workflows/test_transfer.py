@@ -326,13 +326,24 @@ def test_what_is_left_out_is_said(scene: Scene, tmp_path: Path) -> None:
         assert len(failed) == 1
 
 
-def test_what_waits_for_a_mirror_that_stays_still_waits(scene: Scene, tmp_path: Path) -> None:
+def test_a_backup_keeps_what_the_home_remembers(scene: Scene, tmp_path: Path) -> None:
     shutil.copytree(scene.home, tmp_path / "old")
     config = tmp_path / "old" / "genops.toml"
     config.write_text(f'{config.read_text()}mlflow_uri = "http://mlflow.example:5000"\n')
     with closing(sqlite3.connect(tmp_path / "old" / "registry.db")) as conn, conn:
         conn.execute("DELETE FROM outbox WHERE record_idx NOT IN (2, 3, 5)")
         conn.execute("INSERT INTO mirror_state VALUES ('mlflow/x/run/y', 'z')")
+        conn.execute("INSERT INTO witnessed_logs VALUES ('other/log', 3, x'00')")
+    remembered = {
+        "retention.yaml": "rules: []\n",
+        "witnesses/one-0123abcd.vkey": "one\n",
+        "witnessed/0123456789abcdef.checkpoint": "other/log\n",
+        "witnessed/conflicts/seen.txt": "two trees\n",
+        "vault/.dvc/config": "[core]\n    remote = far\n",
+    }
+    for name, content in remembered.items():
+        (tmp_path / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "old" / name).write_text(content)
     with open_home(tmp_path / "old") as registry:
         registry.upkeep.backup(tmp_path / "backup", passphrase=None, unencrypted=True)
     take(tmp_path / "backup", tmp_path / "home")
@@ -340,6 +351,8 @@ def test_what_waits_for_a_mirror_that_stays_still_waits(scene: Scene, tmp_path: 
         rows = conn.execute("SELECT target, record_idx FROM outbox").fetchall()
         assert sorted(index for target, index in rows if target == "mlflow") == [2, 3, 5]
         assert conn.execute("SELECT * FROM mirror_state").fetchall() == [("mlflow/x/run/y", "z")]
+        assert conn.execute("SELECT origin FROM witnessed_logs").fetchall() == [("other/log",)]
+    assert {name: (tmp_path / "home" / name).read_text() for name in remembered} == remembered
 
 
 # ---------------------------------------------------------------- refusals

@@ -91,9 +91,9 @@ def write_home(services: Services, package: Package) -> None:
 
 def _home_files(home: Home) -> Iterator[tuple[str, Path]]:
     """Yield the files of a home that are neither derived nor recorded: settings and keys."""
-    found = [home.config, home.root / "retention.yaml", home.vault / ".dvc" / "config"]
-    for folder in (home.keys, home.root / "witnesses"):
-        found += sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [home.config, home.retention, home.vault / ".dvc" / "config"]
+    for folder in (home.keys, home.witnesses, home.witnessed):
+        found += sorted(folder.rglob("*"))
     for path in found:
         name = exports.HOME + path.relative_to(home.root).as_posix()
         if path.is_file() and exports.is_home_file(name):

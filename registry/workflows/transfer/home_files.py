@@ -12,7 +12,7 @@ from registry.vault.store import Vault
 from registry.workflows.setup import LOG_VKEY
 from registry.workflows.transfer.sources import ExportReader
 
-_PUBLIC = (".pub.pem", ".vkey", ".yaml", "config")
+_PUBLIC = (".pub.pem", ".vkey", ".yaml", ".checkpoint", "config")
 
 
 def write_home_files(home: Home, vkey: VerifierKey, held: ExportReader | None) -> None:

@@ -81,6 +81,7 @@ class AskOnce:
         self._secret: str | None = None
 
     def __call__(self) -> str | None:
+        """Return the passphrase, asking at the first call."""
         self._secret = self._secret or self._ask()
         return self._secret
 
@@ -164,22 +165,23 @@ def _settings(stage: Path, export: ExportReader, held: ExportReader | None) -> S
 
 
 def settings_of(
-    stage: Path, origin: str, kept: Mapping[str, str | None], held: ExportReader | None
+    stage: Path, origin: str, kept: Mapping[str, str], held: ExportReader | None
 ) -> Settings:
     """Return a new home's settings: those in a backup, else `kept` (project and policy)."""
     name, _, uuid = origin.rpartition("/")
-    setup.check_names(name, kept["project"] or "")
+    setup.check_names(name, kept["project"])
+    settings = Settings(Home(stage), name, uuid, kept["project"], policy=kept["policy"])
     if held is not None:
         held.check(exports.CONFIG)
-        old = load_settings(held.path(exports.CONFIG).parent, environ={})
-        kept = {"project": old.project, "policy": old.policy, "mlflow_uri": old.mlflow_uri}
-    return Settings(
+        settings = load_settings(held.path(exports.CONFIG).parent, environ={})
+    return replace(
+        settings,
         home=Home(stage),
         name=name,
         uuid=uuid,
+        database_url=None,
         actor=default_actor(),
         limits=given_limits(),
-        **kept,  # type: ignore[arg-type]  # each of its field's own type
     )
 
 
@@ -217,5 +219,5 @@ def _report(  # one caller, just above
         locked=counts.locked,
         erased=counts.erased,
         erased_again=counts.erased_again,
-        can_sign=(settings.home.keys / "admin.pem").is_file(),
+        can_sign=(settings.home.keys / setup.LOG_KEY).is_file(),
     )
