@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,3 +164,31 @@ def test_a_personal_file_is_recorded_and_read_back(
     assert (gone.code, gone.json("error")["error"]["code"]) == (2, "text.erased")
     with open_home(home) as registry:
         assert registry.verify(asset).ok
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text("utf-8")
+
+
+def test_the_drill_of_the_documentation_runs(
+    home: Path, records: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for line in block.splitlines()]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENOPS_HOME", str(home))
+    codes = []
+    for words in map(shlex.split, lines):
+        if words[0] == "export":
+            monkeypatch.setenv(*words[1].split("="))
+        else:
+            codes.append(run(words[1:]))
+    assert codes == [0] * 6
+    with open_home(home) as registry:
+        assert registry.privacy.find("Jane Doe").readable == 0
+
+
+def test_the_rules_of_the_documentation_are_rules(ask: Ask, home: Path) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (home / "retention.yaml").write_text(block)
+    shown = ask("retention", "show", "--json").json("retention show")["rules"]
+    assert [rule["after_days"] for rule in shown] == [None, 30, 730]
