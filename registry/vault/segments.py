@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ FORMAT = "genops-segment-v1"
 FOLDER = "segments"
 CHECKPOINT = "checkpoint"
 SUMS = "SHA256SUMS"
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MANIFEST = re.compile(r"[0-9a-f]{32}\.dir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +70,62 @@ def write_segment(
     return pointer
 
 
-def read_segment(vault: Vault, pointer: Path) -> Segment:
+def read_segment(vault: Vault, pointer: Path, *, lenient: bool = False) -> Segment:
     """Read a segment from its pointer; its manifest, sums and checkpoint are checked.
 
     The members' bytes are not. Raises FormatError (`segment.invalid`), IntegrityError
-    (`vault.altered`), MaterialError (`material.missing`: fetch it with `dvc pull` first).
+    (`vault.altered`), MaterialError (`material.missing`: fetch it with `dvc pull` first); with
+    `lenient`, a member that is missing is left out.
     """
+    meta, parts = _own_parts(vault, pointer)
+    manifest = _parse_manifest(pointer, vault.read(parts.manifest))
+    del manifest[SUMS], manifest[CHECKPOINT]
+    sums = _parse_sums(vault.read(parts.sums))
+    if sums.keys() != manifest.keys():
+        raise _invalid(pointer, f"its manifest and {SUMS} name different files")
+    members = {}
+    for path, md5 in manifest.items():
+        with suppress(MaterialError) if lenient else nullcontext():
+            members[path] = vault.blob_at(md5, sums[path])
+    return Segment(meta["first"], meta["last"], members, vault.read(parts.checkpoint))
+
+
+def read_checkpoint(vault: Vault, pointer: Path) -> bytes:
+    """Return a segment's checkpoint without a look at its members; raises as `read_segment`."""
+    _, parts = _own_parts(vault, pointer)
+    return vault.read(parts.checkpoint)
+
+
+def copy_segment(source: Vault, pointer: Path, target: Vault) -> None:
+    """Copy a segment's pointer and its own files into another vault, which has its members.
+
+    Raises as `read_segment` does.
+    """
+    _, parts = _own_parts(source, pointer)
+    target.put_manifest(source.read(parts.manifest))
+    target.put(source.read(parts.sums))
+    target.put(source.read(parts.checkpoint))
+    _place_pointer(target.root / FOLDER / pointer.name, pointer.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnParts:
+    """What a segment is made of beside its members."""
+
+    manifest: Blob
+    sums: Blob
+    checkpoint: Blob
+
+
+def _own_parts(vault: Vault, pointer: Path) -> tuple[dict[str, Any], _OwnParts]:
     out, meta = _parse_pointer(pointer)
-    listed = _parse_manifest(vault.read_manifest(out["md5"], meta["manifest_sha256"]))
+    manifest = vault.blob_at(out["md5"], meta["manifest_sha256"])
+    listed = _parse_manifest(pointer, vault.read(manifest))
     if SUMS not in listed or CHECKPOINT not in listed:
         raise _invalid(pointer, f"its manifest lacks {SUMS} or {CHECKPOINT}")
-    sums = _parse_sums(vault.read(vault.blob_at(listed.pop(SUMS), meta["sums_sha256"])))
-    checkpoint = vault.read(vault.blob_at(listed.pop(CHECKPOINT), meta["checkpoint_sha256"]))
-    if sums.keys() != listed.keys():
-        raise _invalid(pointer, f"its manifest and {SUMS} name different files")
-    members = {path: vault.blob_at(md5, sums[path]) for path, md5 in listed.items()}
-    return Segment(meta["first"], meta["last"], members, checkpoint)
+    sums = vault.blob_at(listed[SUMS], meta["sums_sha256"])
+    checkpoint = vault.blob_at(listed[CHECKPOINT], meta["checkpoint_sha256"])
+    return meta, _OwnParts(manifest, sums, checkpoint)
 
 
 def _refuse_other(written: Segment, members: Mapping[str, Blob]) -> None:
@@ -119,7 +164,7 @@ def _sums(members: Mapping[str, Blob]) -> bytes:
 
 
 def _parse_sums(data: bytes) -> dict[str, str]:
-    lines = [line.partition("  ") for line in data.decode("utf-8").splitlines()]
+    lines = [line.partition("  ") for line in data.decode("utf-8", "replace").splitlines()]
     sums = {path: digest for digest, _, path in lines}
     if len(sums) != len(lines) or not all(map(is_sha256, sums.values())):
         raise FormatError(f"{SUMS} is malformed", code="segment.invalid")
@@ -132,8 +177,16 @@ def _manifest(files: Mapping[str, Blob]) -> bytes:
     return json.dumps(rows, sort_keys=True).encode("utf-8")
 
 
-def _parse_manifest(data: bytes) -> dict[str, str]:
-    return {row["relpath"]: row["md5"] for row in json.loads(data)}
+def _parse_manifest(pointer: Path, data: bytes) -> dict[str, str]:
+    """Read a directory object; a name of a blob that is no MD5 could lead out of the vault."""
+    try:
+        listed = {row["relpath"]: row["md5"] for row in json.loads(data)}
+        plain = all(_MD5.fullmatch(md5) and isinstance(path, str) for path, md5 in listed.items())
+    except (ValueError, LookupError, TypeError, RecursionError):
+        plain = False
+    if not plain:
+        raise _invalid(pointer, "its manifest is not one that DVC writes")
+    return listed
 
 
 def _pointer(
@@ -166,6 +219,7 @@ def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         texts = (out["md5"], *(meta[f"{name}_sha256"] for name in ("manifest", "sums", CHECKPOINT)))
         fits = meta["format"] == FORMAT and all(isinstance(text, str) for text in texts)
         fits = fits and all(isinstance(meta[name], int) for name in ("first", "last"))
+        fits = fits and _MANIFEST.fullmatch(out["md5"]) is not None
     except FileNotFoundError:
         raise MaterialError(f"there is no segment at {pointer}", code="material.missing") from None
     except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
@@ -178,7 +232,10 @@ def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _write_pointer(pointer: Path, document: Mapping[str, Any]) -> None:
     import yaml  # noqa: PLC0415  # only segments need it
 
-    data = yaml.safe_dump(dict(document), sort_keys=False).encode("utf-8")
+    _place_pointer(pointer, yaml.safe_dump(dict(document), sort_keys=False).encode("utf-8"))
+
+
+def _place_pointer(pointer: Path, data: bytes) -> None:
     pointer.parent.mkdir(exist_ok=True)
     scratch = pointer.with_name(f".{pointer.name}.{secrets.token_hex(8)}")
     with scratch.open("xb") as file:

@@ -1,0 +1,180 @@
+"""Write records that are known to be the log's into a database, with all that lies beside them.
+
+Whoever calls this has compared them with a checkpoint; their signatures are judged by `check_log`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection, delete, select
+
+from registry.catalog.graph import RECORDS
+from registry.catalog.projector import project
+from registry.catalog.queries import BLOBS, ERASURES
+from registry.core.disclosures import sealed_pointers
+from registry.core.fingerprint import FingerprintValue
+from registry.core.generation import Blob
+from registry.core.notes import VerifierKey
+from registry.core.statements import Subject
+from registry.errors import InputError
+from registry.log.replay import Record, Replay, Takeover
+from registry.log.submission import Accepted
+from registry.similarity.decode import MEDIA_TYPES
+from registry.similarity.fingerprints import fingerprint
+from registry.store.bulk import insert_missing, insert_rows
+from registry.store.sidecar_tables import FingerprintRow, OutboxRow
+from registry.store.transaction import write
+from registry.store.types import table_of
+from registry.workflows.personal import is_personal
+from registry.workflows.services import Services
+from registry.workflows.texts import SEALED
+
+_FINGERPRINTS = table_of(FingerprintRow)
+_OUTBOX = table_of(OutboxRow)
+_BATCH = 256
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What lies beside the records that are written.
+
+    `sealed` gives a record's encrypted texts by its index, `blobs` are those that the vault has,
+    `due` the indices that each mirror must be sent.
+    """
+
+    sealed: Callable[[int], bytes | None]
+    blobs: Iterable[Blob]
+    due: Mapping[str, Collection[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: the outputs that may have a fingerprint, and texts that were not there."""
+
+    pictures: tuple[str, ...]
+    without_texts: int
+
+
+def write_records(
+    conn: Connection,
+    replay: Replay,
+    records: Iterable[Record],
+    note: bytes,
+    vkey: VerifierKey,
+    beside: Beside,
+    progress: Progress,
+) -> Written:
+    """Take records over behind those that are there, in the caller's transaction.
+
+    Raises IntegrityError (`log.altered`) unless `note` is the log's checkpoint of all of them.
+    """
+    takeover, source = Takeover(conn), iter(records)
+    pictures: dict[str, None] = {}
+    without = 0
+    while chunk := list(islice(source, _BATCH)):
+        accepted = [replay.accept(record) for record in chunk]
+        takeover.extend(accepted, [envelope for _, envelope in chunk])
+        project(conn, accepted)
+        without += _write_sealed(conn, accepted, beside.sealed)
+        pictures |= dict.fromkeys(_pictures(accepted))
+        progress(len(accepted), 0)
+    takeover.finish(note, vkey)
+    insert_missing(conn, BLOBS, [_blob_row(blob) for blob in beside.blobs])
+    for target, indices in beside.due.items():
+        insert_rows(conn, _OUTBOX, [_outbox_row(index, target) for index in sorted(indices)])
+    _delete_erased(conn)
+    return Written(tuple(pictures), without)
+
+
+def add_fingerprints(
+    services: Services, pictures: Sequence[str], jobs: int, progress: Progress
+) -> int:
+    """Make and store the fingerprints of outputs (hex SHA-256) anew; return how many there are.
+
+    A picture that does not decode has none, and neither has one whose bytes are not here.
+    """
+    blobs = services.blobs.get_many(pictures)
+
+    def made(digest: str) -> FingerprintValue | None:
+        try:
+            return fingerprint(services.vault.read(blobs[digest]), services.settings.limits)
+        except InputError:
+            return None
+
+    here = [digest for digest in pictures if digest in blobs]
+    here = [digest for digest in here if services.vault.path(blobs[digest]).is_file()]
+    count = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for start in range(0, len(here), _BATCH):
+            chunk = here[start : start + _BATCH]
+            rows = [_fingerprint_row(value) for value in pool.map(made, chunk) if value]
+            with write(services.engine) as conn:
+                insert_missing(conn, _FINGERPRINTS, rows)
+            count += len(rows)
+            progress(start + len(chunk), len(here))
+    return count
+
+
+def _write_sealed(
+    conn: Connection, batch: Sequence[Accepted], sealed: Callable[[int], bytes | None]
+) -> int:
+    """Insert the encrypted texts of a batch; return how many records have theirs nowhere."""
+    rows, without = [], 0
+    for item in batch:
+        ciphertext = sealed(item.index)
+        if ciphertext is not None:
+            key = item.envelope.payload_sha256
+            row = {"record_idx": item.index, "key_id": key, "ciphertext": ciphertext}
+            rows.append(row)
+        elif _has_texts(item):
+            without += 1
+    insert_rows(conn, SEALED, rows)
+    return without
+
+
+def _has_texts(item: Accepted) -> bool:
+    return bool(sealed_pointers(dict(item.statement.document)))
+
+
+def _delete_erased(conn: Connection) -> None:
+    """Leave no ciphertext of what the log says was erased; its keys are destroyed by others."""
+    erased = select(RECORDS.c.idx).where(RECORDS.c.leaf_hash.in_(select(ERASURES.c.of_record)))
+    conn.execute(delete(SEALED).where(SEALED.c.record_idx.in_(erased)))
+
+
+def _pictures(batch: Iterable[Accepted]) -> Iterator[str]:
+    for item in batch:
+        for subject in item.statement.subjects:
+            if _may_have_fingerprint(subject):
+                yield subject.sha256
+
+
+def _may_have_fingerprint(subject: Subject) -> bool:
+    return subject.media_type in MEDIA_TYPES.values() and not is_personal(subject)
+
+
+def _blob_row(blob: Blob) -> dict[str, object]:
+    return {
+        "sha256": bytes.fromhex(blob.sha256),
+        "md5": bytes.fromhex(blob.md5),
+        "size": blob.size,
+    }
+
+
+def _fingerprint_row(value: FingerprintValue) -> dict[str, object]:
+    return {
+        "sha256": bytes.fromhex(value.sha256),
+        "name": value.name,
+        "value": value.value,
+        "quality": value.quality,
+    }
+
+
+def _outbox_row(index: int, target: str) -> dict[str, object]:
+    return {"record_idx": index, "target": target, "attempts": 0, "next_ms": 0, "error": ""}
