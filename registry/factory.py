@@ -180,7 +180,13 @@ def assemble(settings: Settings, *, create: bool = False) -> Services:
     home = settings.home
     engine = open_engine(settings, create=create)
     rekey.finish(home.keys)
-    keyring = Keyring.open(home.keyring, home.keys, create=create, passphrase=settings.passphrase)
+    keyring = Keyring.open(
+        home.keyring,
+        home.keys,
+        create=create,
+        wait_s=settings.limits.lock_wait_s,
+        passphrase=settings.passphrase,
+    )
     vkey = setup.vkey_of(settings)
     return Services(
         settings=settings,

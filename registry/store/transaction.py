@@ -5,6 +5,7 @@ Every access to the database goes through `read` or `write`; nothing else begins
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,12 +85,13 @@ _SQLITE_UNAVAILABLE = {
     13: ("database.full", "the disk is full", "free some space, then submit again"),
     14: ("database.unopenable", "the database cannot be opened", "check the home's permissions"),
 }
+_SQLITE_NO_ROOM = 4874  # SQLITE_IOERR_SHMSIZE: none even for the file that readers share
 _SQLITE_CORRUPT = (11, 26)
 _SQLITE_READONLY = 8
 
 
 def _from_sqlite(extended: int, message: str) -> GenopsError | None:
-    code = extended & 0xFF
+    code = sqlite3.SQLITE_FULL if extended == _SQLITE_NO_ROOM else extended & 0xFF
     if extended == _SQLITE_TRIGGER:
         return _append_only(message)
     if code == _SQLITE_READONLY:
