@@ -92,9 +92,11 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(home: Path) -> Iterator[Registry]:
+def registry(home: Path, database: str | None) -> Iterator[Registry]:
     """A fresh registry in a folder of its own."""
-    with create_registry(home, name="test", project="brand") as opened:
+    if database is not None:
+        drop_tables(database)
+    with create_registry(home, name="test", project="brand", database_url=database) as opened:
         yield opened
 
 
@@ -139,6 +141,14 @@ def empty_database(url: str) -> None:
         tables = inspect(conn).get_table_names()
         if kept := [name for name in tables if name != "alembic_version"]:
             conn.execute(text(f"TRUNCATE {', '.join(kept)} RESTART IDENTITY"))
+    engine.dispose()
+
+
+def drop_tables(url: str) -> None:
+    """Leave nothing in a database, so that a registry can be made there."""
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        conn.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
     engine.dispose()
 
 

@@ -14,6 +14,8 @@ from registry.errors import InputError, MaterialError, NotFoundError
 from registry.factory import open_home
 from registry.sdk import Registry
 
+pytestmark = pytest.mark.both_databases
+
 Make = Callable[..., Generation]
 
 BASE = b"weights of a base model"

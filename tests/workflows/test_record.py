@@ -16,6 +16,8 @@ from registry.core.modelsets import modelset_digest
 from registry.errors import ConflictError, InputError, MaterialError
 from registry.sdk import Registry
 
+pytestmark = pytest.mark.both_databases
+
 Make = Callable[..., Generation]
 
 
