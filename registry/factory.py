@@ -18,8 +18,8 @@ from registry.sdk import Registry
 from registry.settings import (
     Settings,
     default_home,
+    given_backup_passphrase,
     given_database_url,
-    given_passphrase,
     is_url,
     load_settings,
 )
@@ -111,7 +111,7 @@ def import_registry(
     database_url: str | None = None,
     keys: str | Path | None = None,
     log_key: str | None = None,
-    passphrase: Callable[[], str | None] = given_passphrase,
+    passphrase: Callable[[], str | None] = given_backup_passphrase,
     steps: Steps | None = None,
 ) -> ImportReport:
     """Make a home from an export or a backup; see `registry.workflows.transfer.importing`.
@@ -141,7 +141,7 @@ def restore_registry(
     log_key: str | None = None,
     database_url: str | None = None,
     lose_newest: bool = False,
-    passphrase: Callable[[], str | None] = given_passphrase,
+    passphrase: Callable[[], str | None] = given_backup_passphrase,
     steps: Steps | None = None,
 ) -> RestoreReport:
     """Make a home from a pulled vault; see `registry.workflows.recovery.restore`.

@@ -188,6 +188,12 @@ def given_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
     return env.get("GENOPS_PASSPHRASE") or None
 
 
+def given_backup_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the passphrase of backups: GENOPS_BACKUP_PASSPHRASE, else that of the keys."""
+    env = os.environ if environ is None else environ
+    return env.get("GENOPS_BACKUP_PASSPHRASE") or given_passphrase(env)
+
+
 def given_new_passphrase(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the passphrase that keys are to get, from GENOPS_NEW_PASSPHRASE, if it is set."""
     env = os.environ if environ is None else environ

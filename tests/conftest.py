@@ -21,8 +21,8 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A runner in the background ignores Ctrl-C, and hands that on to every child: some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-for name in ("GENOPS_HOME", "GENOPS_PASSPHRASE", "GENOPS_API_TOKEN", "GENOPS_ACTOR"):
-    os.environ.pop(name, None)
+for name in ("HOME", "PASSPHRASE", "BACKUP_PASSPHRASE", "API_TOKEN", "ACTOR"):
+    os.environ.pop(f"GENOPS_{name}", None)
 
 from registry.core.generation import Generation, Material, Output, Sealed
 from registry.factory import create_registry

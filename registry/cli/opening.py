@@ -82,21 +82,21 @@ def ask_passphrase(of: str = "the signing keys", *, confirm: bool = False) -> st
 
 
 def passphrase_of_backup() -> str | None:
-    """Return what shall protect a new backup: GENOPS_PASSPHRASE, or asked for on a terminal."""
-    from registry.settings import given_passphrase
+    """Return what shall protect a new backup: from the environment, or asked for twice."""
+    from registry.settings import given_backup_passphrase
 
-    given = given_passphrase()
+    given = given_backup_passphrase()
     if given is not None or not sys.stdin.isatty():
         return given
     return ask_passphrase("the backup", confirm=True)
 
 
 def passphrase_to_open(*sources: Path | None) -> str | None:
-    """Return what opens backups: GENOPS_PASSPHRASE, or asked for if one of them needs it."""
-    from registry.settings import given_passphrase
+    """Return what opens backups: from the environment, or asked for if one of them needs it."""
+    from registry.settings import given_backup_passphrase
     from registry.workflows.transfer.sources import needs_passphrase
 
-    given = given_passphrase()
+    given = given_backup_passphrase()
     if given is not None or not sys.stdin.isatty() or not any(map(needs_passphrase, sources)):
         return given
     return ask_passphrase("the backup")

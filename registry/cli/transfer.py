@@ -70,7 +70,8 @@ def backup(
 ) -> None:
     """Write the registry with its keys and texts into one file, encrypted under a passphrase.
 
-    The passphrase is asked for, or read from GENOPS_PASSPHRASE; without it nobody opens the file.
+    The passphrase is asked for, or read from GENOPS_BACKUP_PASSPHRASE or GENOPS_PASSPHRASE; without
+    it nobody opens the file.
     What is erased later is still in it: keep backups short, and `genops import` erases again what
     the log says was erased.
 

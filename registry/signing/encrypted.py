@@ -99,7 +99,7 @@ class DecryptingReader(io.RawIOBase):
             raise KeyFileError(
                 "the backup does not open: the passphrase is wrong, or its header was altered",
                 code="backup.passphrase",
-                hint="set GENOPS_PASSPHRASE to the one that the backup was made with",
+                hint="set GENOPS_BACKUP_PASSPHRASE to the one that the backup was made with",
             )
         self._source, self._count, self._plain, self._ended = source, 0, b"", False
         self._aad = header + mac

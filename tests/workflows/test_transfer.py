@@ -793,6 +793,26 @@ def test_what_was_erased_since_the_backup_is_erased_again(scene: Scene, tmp_path
         assert registry._services.keyring.is_destroyed(payload)
 
 
+def test_keys_keep_their_own_passphrase_inside_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create_registry(tmp_path / "original", passphrase="of the keys") as registry:
+        made = registry.record(make_generation(1))
+        registry.upkeep.backup(tmp_path / "keys", passphrase=PASSPHRASE, keys_only=True)
+        registry.upkeep.export(tmp_path / "before.tar")
+        registry.erase(made.record, reason="a request")
+        registry.upkeep.export(tmp_path / "after.tar")
+    done = take(tmp_path / "before.tar", tmp_path / "locked", keys=tmp_path / "keys")
+    assert (done.texts, done.locked) == (0, 2)
+    error = refused(tmp_path / "after.tar", tmp_path, keys=tmp_path / "keys")
+    assert (error.code, "GENOPS_BACKUP_PASSPHRASE" in error.hint) == ("key.passphrase", True)
+    monkeypatch.setenv("GENOPS_PASSPHRASE", "of the keys")
+    done = take(tmp_path / "before.tar", tmp_path / "open", keys=tmp_path / "keys")
+    assert (done.texts, done.locked) == (2, 0)
+    done = take(tmp_path / "after.tar", tmp_path / "erased", keys=tmp_path / "keys")
+    assert (done.erased, done.erased_again) == (1, 1)
+
+
 # ---------------------------------------------------------------- the catalog from an export
 
 

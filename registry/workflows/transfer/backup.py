@@ -53,8 +53,8 @@ def backup(
         raise InputError(
             "a backup is either encrypted under a passphrase, or said to be unencrypted",
             code="backup.passphrase",
-            hint="set GENOPS_PASSPHRASE or run it on a terminal; --unencrypted writes it in the"
-            " clear",
+            hint="set GENOPS_BACKUP_PASSPHRASE or run it on a terminal; --unencrypted writes it in"
+            " the clear",
         )
     path = Path(target).expanduser().absolute()
     with (

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from registry.core.statements import Statement
-from registry.errors import GenopsError, IntegrityError
+from registry.errors import GenopsError, IntegrityError, KeyFileError
 from registry.log.check import check_log
 from registry.workflows.erase import finish_erasures
 from registry.workflows.services import Services
@@ -32,9 +32,20 @@ def check_import(services: Services, steps: Steps) -> Counts:
     Raises IntegrityError (`import.log`, `text.altered`).
     """
     check_whole_log(services, steps, code="import.log")
-    has_keys = services.settings.home.keyring.is_file()
-    again = finish_erasures(services) if has_keys else 0
+    again = _erase_again(services) if services.settings.home.keyring.is_file() else 0
     return _count(services, again, steps)
+
+
+def _erase_again(services: Services) -> int:
+    """Destroy the keys of texts that the log says were erased; a copy must not revive them."""
+    try:
+        return finish_erasures(services)
+    except KeyFileError as error:
+        raise KeyFileError(
+            f"texts were erased, and the keys that would be destroyed do not open: {error.message}",
+            code=error.code,
+            hint="set GENOPS_PASSPHRASE to that of the keys, GENOPS_BACKUP_PASSPHRASE to the backup's",
+        ) from error
 
 
 def check_whole_log(services: Services, steps: Steps, *, code: str) -> None:

@@ -86,8 +86,8 @@ class AskOnce:
         return self._secret
 
     def known(self) -> str | None:
-        """Return what was asked for, else what the environment gives."""
-        return self._secret or given_passphrase()
+        """Return what opens the home's keys: from the environment, else what opened the backup."""
+        return given_passphrase() or self._secret
 
 
 def _import(  # one caller, just above

@@ -130,7 +130,7 @@ def _unpack_any(file: IO[bytes], into: Path, passphrase: Callable[[], str | None
         raise KeyFileError(
             "the backup is encrypted, and no passphrase is given",
             code="backup.passphrase",
-            hint="set GENOPS_PASSPHRASE, or run it on a terminal",
+            hint="set GENOPS_BACKUP_PASSPHRASE, or run it on a terminal",
         )
     reader = DecryptingReader(file, secret)
     _unpack(reader, into)  # type: ignore[arg-type]  # a stream that reads
