@@ -44,7 +44,7 @@ def _erase_again(services: Services) -> int:
         raise KeyFileError(
             f"texts were erased, and the keys that would be destroyed do not open: {error.message}",
             code=error.code,
-            hint="set GENOPS_PASSPHRASE to that of the keys, GENOPS_BACKUP_PASSPHRASE to the backup's",
+            hint="GENOPS_PASSPHRASE opens the keys, GENOPS_BACKUP_PASSPHRASE the backup",
         ) from error
 
 
