@@ -115,15 +115,24 @@ class Registry:
         blobs: Iterable[bytes | Path] = (),
         project: str | None = None,
         actor: str | None = None,
+        personal: bool = False,
     ) -> Receipt:
         """Record a generation: durable, signed and in the log when this returns.
 
-        `blobs` are the bytes or files of materials that the vault is to keep. Raises InputError,
+        `blobs` are the bytes or files of materials that the vault is to keep; `personal` outputs
+        are stored encrypted, and erasing the record makes them unreadable. Raises InputError,
         MaterialError, TrustError, ConflictError, HomeError; nothing is recorded then.
         """
         from registry.workflows.record import record
 
-        return record(self._services, generation, blobs=blobs, project=project, actor=actor)
+        return record(
+            self._services,
+            generation,
+            blobs=blobs,
+            project=project,
+            actor=actor,
+            personal=personal,
+        )
 
     def ingest(
         self,

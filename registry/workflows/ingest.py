@@ -12,15 +12,14 @@ from sqlalchemy import Connection
 from registry.core import predicates
 from registry.core.answers import Receipt
 from registry.core.digests import record_id
-from registry.core.generation import Blob, Output
-from registry.core.provenance import output_subject
-from registry.core.statements import Subject, predicate_uri
+from registry.core.generation import Output
+from registry.core.statements import predicate_uri
 from registry.errors import InputError
 from registry.similarity.decode import MEDIA_TYPES, open_image
 from registry.similarity.fingerprints import pixels_digest
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.personal import personal_subject, store_encrypted
+from registry.workflows.personal import store_output
 from registry.workflows.record import fingerprints_of
 from registry.workflows.services import Services
 from registry.workflows.submit import declare, new_key
@@ -49,7 +48,7 @@ def ingest(
     with read(services.engine) as conn:
         origins = [_parent(conn, parent) for parent in parents]
     key = new_key(services) if personal else None
-    blob, subject = _store(services, output, key)
+    blob, subject = store_output(services, output, 0, key)
     predicate = predicates.ingest(
         head,
         source=file.name,
@@ -68,15 +67,6 @@ def ingest(
         fingerprints=() if personal else fingerprints_of(services, [output]),
         key=key,
     )
-
-
-def _store(services: Services, output: Output, key: bytes | None) -> tuple[Blob, Subject]:
-    """Put the file into the vault, encrypted where there is a key; return it as a subject."""
-    if key is not None:
-        blob = store_encrypted(services, output.data, key, 0)
-        return blob, personal_subject(0, output, blob)
-    blob = services.vault.put(output.data)
-    return blob, output_subject(0, output, blob.sha256, blob.size)
 
 
 def _read(services: Services, file: Path) -> Output:

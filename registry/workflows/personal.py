@@ -28,18 +28,20 @@ SCHEME = "aes-256-gcm-v1"
 """Nonce (12 bytes), then ciphertext and tag; additional data `out/<n> aes-256-gcm-v1`."""
 
 
-def store_encrypted(services: Services, data: bytes, key: bytes, position: int) -> Blob:
-    """Encrypt an output under its record's key (32 bytes) and put it into the vault."""
-    return services.vault.put(encrypt(key, data, aad=_bound_to(position)))
+def store_output(
+    services: Services, output: Output, number: int, key: bytes | None
+) -> tuple[Blob, Subject]:
+    """Put an output into the vault, encrypted where there is a key; return it as a subject too.
 
-
-def personal_subject(number: int, output: Output, blob: Blob) -> Subject:
-    """Return the subject of an encrypted output: its digest and size are the ciphertext's.
-
-    The digest of its pixels is left out: it would tell for ever which picture it was.
+    Of an encrypted one, digest and size are the ciphertext's, and the digest of its pixels is left
+    out: it would tell for ever which picture it was.
     """
+    if key is None:
+        blob = services.vault.put(output.data)
+        return blob, output_subject(number, output, blob.sha256, blob.size)
+    blob = services.vault.put(encrypt(key, output.data, aad=_bound_to(number)))
     subject = output_subject(number, replace(output, pixels=None), blob.sha256, blob.size)
-    return replace(subject, annotations={**subject.annotations, ENCRYPTED: SCHEME})
+    return blob, replace(subject, annotations={**subject.annotations, ENCRYPTED: SCHEME})
 
 
 def is_personal(subject: Subject) -> bool:

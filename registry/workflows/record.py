@@ -11,12 +11,13 @@ from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Blob, Generation, Material, Output
 from registry.core.modelsets import modelset_manifest
-from registry.core.provenance import generation_payload, output_subject
+from registry.core.provenance import generation_payload
 from registry.errors import InputError, MaterialError
 from registry.similarity.decode import MEDIA_TYPES
 from registry.similarity.fingerprints import fingerprint
+from registry.workflows.personal import store_output
 from registry.workflows.services import Services
-from registry.workflows.submit import check_texts, submit
+from registry.workflows.submit import check_texts, new_key, submit
 
 Content = bytes | Path
 
@@ -28,21 +29,24 @@ def record(
     blobs: Iterable[Content] = (),
     project: str | None = None,
     actor: str | None = None,
+    personal: bool = False,
 ) -> Receipt:
     """Append a generation to the log; durable on return, outputs and materials included.
 
-    `blobs` are the bytes (or files) of materials that the vault is to keep. Raises InputError for
-    a generation without outputs or with unusable text, MaterialError when a material is called
-    vaulted and its bytes are neither given nor known.
+    `blobs` are the bytes (or files) of materials that the vault is to keep. The outputs of a
+    `personal` one are encrypted under its record's key, and leave no fingerprint. Raises
+    InputError for a generation without outputs or with unusable text, MaterialError when a
+    material is called vaulted and its bytes are neither given nor known.
     """
     head = services.head(project, actor)
     _check(services, generation)
     stored = _put_all(services, generation, blobs)
-    outputs = [services.vault.put(output.data) for output in generation.outputs]
-    subjects = [
-        output_subject(number, output, blob.sha256, blob.size)
-        for number, (output, blob) in enumerate(zip(generation.outputs, outputs, strict=True))
+    key = new_key(services) if personal else None
+    outputs = [
+        store_output(services, output, number, key)
+        for number, output in enumerate(generation.outputs)
     ]
+    subjects = [subject for _, subject in outputs]
     sealed = generation_payload(
         generation,
         subjects,
@@ -56,8 +60,9 @@ def record(
         sealed,
         role="generator",
         subjects=subjects,
-        blobs=[*stored.values(), *outputs],
-        fingerprints=fingerprints_of(services, generation.outputs),
+        blobs=[*stored.values(), *(blob for blob, _ in outputs)],
+        fingerprints=() if personal else fingerprints_of(services, generation.outputs),
+        key=key,
     )
 
 

@@ -28,6 +28,7 @@ from registry.workflows import refs
 from registry.workflows.inspect import ARGUMENTS
 from registry.workflows.leftovers import replay_folder, sweep
 from registry.workflows.materialize import materialize
+from registry.workflows.personal import is_personal, read_row
 from registry.workflows.replaying import RESULT
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
@@ -119,12 +120,15 @@ def _replay_and_judge(
     recorded = document["predicate"]["buildDefinition"]["internalParameters"]
     environment = tuple(differences(recorded.get("environment", {}), replay.environment))
     distance = _distance(services, row, replay)
-    verdict, reasons = _judge(row, replay, inputs, environment, distance)
-    if verdict == "identical":
+    secret = _is_personal(services, row)
+    original = _personal_digest(services, row) if secret else row["sha256"].hex()
+    verdict, reasons = _judge(row, replay, original, inputs, environment, distance)
+    if verdict == "identical" and not secret:
         _put_back(services, row, replay)
     return replace(
         _outcome(row, verdict, reasons),
-        reproduced=asset_id(sha256_hex(replay.data)),
+        # The digest of a personal picture would tell for ever which one it was.
+        reproduced=None if secret else asset_id(sha256_hex(replay.data)),
         inputs=inputs,
         environment=environment,
         pixels=distance.to_dict() if distance else None,
@@ -132,9 +136,23 @@ def _replay_and_judge(
     )
 
 
+def _is_personal(services: Services, row: RowMapping) -> bool:
+    view = RecordView(services, row["record_idx"])
+    return is_personal(view.statement.subjects[row["position"]])
+
+
+def _personal_digest(services: Services, row: RowMapping) -> str | None:
+    """Return the digest of a personal output's own bytes, None where they cannot be read."""
+    try:
+        return sha256_hex(read_row(services, row))
+    except GenopsError:
+        return None
+
+
 def _judge(
     row: RowMapping,
     replay: _Replay,
+    original: str | None,
     inputs: tuple[Difference, ...],
     environment: tuple[Difference, ...],
     distance: PixelDistance | None,
@@ -142,7 +160,7 @@ def _judge(
     """Judge by inputs first, then bytes, then pixels, and by distance last."""
     if inputs:
         return "different", tuple(f"{d.where} was changed" for d in inputs)
-    if sha256_hex(replay.data) == row["sha256"].hex():
+    if sha256_hex(replay.data) == original:
         return "identical", ()
     if replay.pixels is not None and row["pixels"] and replay.pixels == row["pixels"].hex():
         return "identical-pixels", ("the same pixels in other bytes",)
@@ -241,7 +259,7 @@ def _distance(services: Services, row: RowMapping, replay: _Replay) -> PixelDist
     if blob is None or not (row["media_type"] or "").startswith("image/"):
         return None
     try:
-        stored = services.vault.read(blob)
+        stored = read_row(services, row)
     except GenopsError:
         return None
     return pixel_distance(stored, replay.data)

@@ -7,6 +7,7 @@ of each database. It is first shown to find the texts wherever they can be read.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import random
@@ -148,7 +149,7 @@ def dvc(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Record, mirror, push: four records, each text in at least one of them."""
+    """Record, mirror, push: records of every kind, each text in at least one of them."""
     place = tmp_path_factory.mktemp("zero")
     modules, elsewhere = place / "modules", tmp_path_factory.mktemp("source")
     modules.mkdir()
@@ -168,14 +169,30 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         Image.effect_noise((64, 64), 90).convert("RGB").save(picture)
         third = registry.ingest(picture, note=NOTE)
         fourth = registry.ingest(picture, note="a portrait", personal=True)
+        hidden = recorded_callable(importlib.import_module(MODULE).draw, Personal(registry))
+        shown, fifth = hidden.with_receipt("a face", seed=10)
+        assert registry.read(fifth.record) != Path(registry.get(fifth.record).path).read_bytes()
+        assert Image.open(io.BytesIO(registry.read(fifth.record))).tobytes() == shown.tobytes()
+        replayed = registry.reproduce(fifth.record)
+        assert (replayed.verdict, replayed.reproduced) == ("identical", None)
         _, kept = draw.with_receipt("a teapot that stays", seed=9)
-        records = tuple(r.record for r in (first, second, third, fourth, kept))
+        records = tuple(r.record for r in (first, second, third, fourth, fifth, kept))
         assert registry.reproduce(first.record).verdict == "identical"
         registry.sync_mirrors()
         dvc(registry.settings.home.vault, "remote", "add", "-d", "backup", str(place / "remote"))
         dvc(registry.settings.home.vault, "push")
         yield Scene(registry, place, records, sealing_keys(registry, records))
     patch.undo()
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """A registry that records every generation as personal."""
+
+    registry: Registry
+
+    def record(self, *arguments: Any, **options: Any) -> Any:
+        return self.registry.record(*arguments, personal=True, **options)
 
 
 class registry_as:  # noqa: N801  # reads like a verb in a with statement
@@ -258,7 +275,7 @@ def test_the_search_finds_deleted_rows_of_a_database_that_does_not_wipe(tmp_path
 
 def test_no_byte_of_an_erased_text_is_left(scene: Scene, tmp_path: Path) -> None:
     registry, place = scene.registry, scene.place
-    erased, kept = scene.records[:4], scene.records[4]
+    erased, kept = scene.records[:5], scene.records[5]
     vkey = (registry.settings.home.keys / "log.vkey").read_text()
     browser = client(registry)
 
@@ -267,7 +284,8 @@ def test_no_byte_of_an_erased_text_is_left(scene: Scene, tmp_path: Path) -> None
     assert all(in_bytes(shown.encode("utf-8"), FORMS[text]) for text in TEXTS)
     page = browser.get(f"/assets/{scene.records[0]}").content
     assert all(in_bytes(page, FORMS[text]) for text in SHOWN[:1])
-    assert browser.get(f"/assets/{registry.resolve(scene.records[3])}/thumbnail").status_code == 200
+    previews = [f"/assets/{registry.resolve(record)}/thumbnail" for record in scene.records[3:5]]
+    assert [browser.get(preview).status_code for preview in previews] == [200, 200]
     handed_out = tmp_path / "handed-out"
     handed_out.mkdir()
     for number, record in enumerate(erased):
@@ -295,11 +313,11 @@ def test_no_byte_of_an_erased_text_is_left(scene: Scene, tmp_path: Path) -> None
     assert registry.get(kept).parameters["prompt"] == "a teapot that stays"
     page = browser.get(f"/assets/{scene.records[0]}").content
     assert not any(in_bytes(page, FORMS[text]) for text in TEXTS)
-    assert browser.get(f"/assets/{registry.resolve(scene.records[3])}/thumbnail").status_code == 410
+    assert [browser.get(preview).status_code for preview in previews] == [410, 410]
     assert registry.check_log().ok
     assert registry.check_mirror() == ()
-    done = registry.reproduce(scene.records[0])
-    assert done.verdict == "erased"
+    assert registry.reproduce(scene.records[4]).verdict == "erased"
+    assert registry.reproduce(scene.records[0]).verdict == "erased"
     assert registry.get(scene.records[0]).events[-1].summary == "erased"
     for number, record in enumerate(erased):  # handed out is handed out, and still proves
         data = (handed_out / f"{number}.json").read_bytes()
