@@ -12,12 +12,12 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table
 
 Rows = Sequence[Mapping[str, Any]]
 
 _MOST_ROWS = 64
-"""Most rows of one statement; with any columns of ours far below every parameter limit."""
+"""Most rows of one statement on SQLite; with any columns of ours far below its limits."""
 
 
 def insert_rows(conn: Connection, table: Table, rows: Rows) -> None:
@@ -34,18 +34,27 @@ def _insert(conn: Connection, table: Table, rows: Rows, ending: str) -> None:
     if not rows:
         return
     columns = tuple(rows[0])
+    if conn.dialect.name == "sqlite":
+        _insert_sqlite(conn, table.name, columns, rows, ending)
+    else:
+        values = tuple([row[column] for row in rows] for column in columns)
+        conn.exec_driver_sql(_by_column(table, columns, conn.dialect) + ending, values)
+
+
+def _insert_sqlite(
+    conn: Connection, table: str, columns: tuple[str, ...], rows: Rows, ending: str
+) -> None:
+    """Insert with several rows a statement.
+
+    The driver gives up the interpreter's lock at every step, and a row is a step: with many
+    threads waiting, rows one by one cost more in switching than in writing. A statement takes a
+    power of two of rows, so that a few statements serve every number and stay prepared.
+    """
     pick = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
     values = [pick(row) for row in rows]
-    if conn.dialect.name != "sqlite":
-        conn.exec_driver_sql(_statement(table.name, columns, "%s", 1) + ending, values)
-        return
-    # SQLite's driver gives up the interpreter's lock at every step, and a row is a step: with many
-    # threads waiting, rows one by one cost more in switching than in writing. A statement takes a
-    # power of two of rows, so that a few statements serve every number and stay prepared.
     for start, size in _powers(len(values)):
-        statement = _statement(table.name, columns, "?", size) + ending
         flat = tuple(chain.from_iterable(values[start : start + size]))
-        conn.exec_driver_sql(statement, flat)
+        conn.exec_driver_sql(_by_row(table, columns, size) + ending, flat)
 
 
 def _powers(count: int) -> Iterator[tuple[int, int]]:
@@ -58,8 +67,19 @@ def _powers(count: int) -> Iterator[tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=512)
-def _statement(table: str, columns: tuple[str, ...], mark: str, rows: int) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    row = "(" + ", ".join(mark for _ in columns) + ")"
+def _by_row(table: str, columns: tuple[str, ...], rows: int) -> str:
+    row = "(" + ", ".join("?" for _ in columns) + ")"
     marks = ", ".join(row for _ in range(rows))
-    return f'INSERT INTO "{table}" ({names}) VALUES {marks}'  # noqa: S608  # names are ours
+    return f'INSERT INTO "{table}" ({_names(columns)}) VALUES {marks}'  # noqa: S608  # names are ours
+
+
+@functools.lru_cache(maxsize=64)
+def _by_column(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+    """Return Postgres' statement: an array for each column, so that one serves every number."""
+    kinds = [table.c[column].type.compile(dialect) for column in columns]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    return f'INSERT INTO "{table.name}" ({_names(columns)}) SELECT * FROM unnest({arrays})'  # noqa: S608
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)

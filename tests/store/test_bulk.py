@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from registry.settings import Home, Settings
@@ -17,6 +18,8 @@ from registry.store.sidecar_tables import BlobRow
 from registry.store.transaction import read, write
 from registry.store.types import table_of
 
+pytestmark = pytest.mark.both_databases
+
 ROWS = [
     {"record_idx": 2**40, "sha256": b"\x00\xff", "name": "a 'b' \"c\" ?%s", "kind": "lora",
      "licence": "", "approved": True},
@@ -25,8 +28,15 @@ ROWS = [
 ]  # fmt: skip
 
 
-def test_values_come_back_as_they_went_in(tmp_path: Path) -> None:
-    engine = open_engine(Settings(Home(tmp_path), "studio", "0"), create=True)
+@pytest.fixture
+def engine(tmp_path: Path, database: str | None) -> Iterator[Engine]:
+    settings = Settings(Home(tmp_path), "studio", "0", database_url=database)
+    opened = open_engine(settings, create=True)
+    yield opened
+    opened.dispose()
+
+
+def test_values_come_back_as_they_went_in(engine: Engine) -> None:
     models, trust, blobs = (table_of(model) for model in (ModelRow, TrustRecordRow, BlobRow))
     with write(engine) as conn:
         insert_rows(conn, models, ROWS)
@@ -42,8 +52,7 @@ def test_values_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert conn.execute(select(blobs)).all() == [(b"a", b"m", 1)]
 
 
-def test_a_clash_stores_none_of_the_rows(tmp_path: Path) -> None:
-    engine = open_engine(Settings(Home(tmp_path), "studio", "0"), create=True)
+def test_a_clash_stores_none_of_the_rows(engine: Engine) -> None:
     models = table_of(ModelRow)
     with pytest.raises(ConstraintError), write(engine) as conn:
         insert_rows(conn, models, [*ROWS, ROWS[0]])
