@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from registry.core import disclosures
 from registry.core.answers import LogReport
 from registry.core.generation import Material, ModelFile
 from registry.core.modelsets import modelset_digest
 from registry.errors import GenopsError, InputError
 from registry.factory import create_registry, open_home
+from registry.signing.sealing import Keyring, decrypt, encrypt
 from registry.workflows.check import STATE_NAME
 from tests.conftest import make_generation
 
@@ -178,6 +180,28 @@ def test_texts_of_one_record_do_not_pass_for_those_of_another(home: Path) -> Non
     assert what(check(home, blobs=True)) == {(1, "text")}
 
 
+def test_another_text_under_the_right_key_is_found(home: Path) -> None:
+    """Who holds the keyring could put it there; the signed digest tells."""
+    with open_home(home) as registry:
+        key_id = registry.log.envelope(GENERATED).payload_sha256
+        keyring = Keyring.open(home / "keyring.db", home / "keys")
+        key = keyring.get(key_id)
+        keyring.close()
+    conn = sqlite3.connect(home / "registry.db")
+    (sealed,) = conn.execute("SELECT ciphertext FROM sealed WHERE record_idx = 1").fetchone()
+    conn.close()
+    first, *rest = map(disclosures.parse, json.loads(decrypt(key, sealed, key_id)))
+    other = disclosures.Disclosure(first.salt, first.name, "another text").encode()
+    packed = json.dumps([other, *(one.text for one in rest)]).encode()
+    changed = encrypt(key, packed, key_id).hex()
+    change(
+        home / "registry.db", f"UPDATE sealed SET ciphertext = x'{changed}' WHERE record_idx = 1"
+    )
+    report = check(home, blobs=True)
+    assert what(report) == {(GENERATED, "text")}
+    assert first.name in report.problems[0]
+
+
 def test_without_the_keyring_texts_are_not_called_checked(home: Path) -> None:
     (home / "keys" / "sealing.key").unlink()
     report = check(home, blobs=True)
@@ -220,6 +244,20 @@ def test_a_check_of_blobs_goes_on_after_the_last_one_it_looked_at(
     assert any(first in problem for problem in report.problems)
     fresh = check(home, blobs=True, fresh=True)
     assert fresh == whole
+
+
+def test_a_grown_registry_has_all_of_its_blobs_looked_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new blob may come before the last one that was looked at: they are ordered by digest."""
+    monkeypatch.setattr("registry.workflows.check_blobs._BATCH", 2)
+    with pytest.raises(StoppedError):
+        check(home, blobs=True, blob_progress=stop)
+    with open_home(home) as registry:
+        registry.record(make_generation(4))
+    steps: list[tuple[int, int]] = []
+    check(home, blobs=True, blob_progress=lambda *step: steps.append(step))
+    assert steps == [(2, 7), (4, 7), (6, 7), (7, 7)]
 
 
 def test_another_kind_of_check_does_not_go_on_from_it(home: Path) -> None:
