@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from sqlalchemy import Connection, select
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, select
 from registry.catalog.projector import project
 from registry.core import exports
 from registry.core.entries import LogEntry
+from registry.core.generation import Blob
 from registry.core.notes import VerifierKey
 from registry.core.tiles import TILE_WIDTH, decode_bundle, tile_path, tiles_of
 from registry.errors import IntegrityError
@@ -25,6 +27,7 @@ from registry.workflows.transfer import sidecars
 from registry.workflows.transfer.exporting import Steps, tile_bytes
 from registry.workflows.transfer.sources import ExportReader
 
+_WRITERS = 8
 _ENTRIES = table_of(LogEntryRow)
 _SEALED = table_of(SealedRow)
 
@@ -74,15 +77,10 @@ class Filler:
         self.listed, self.stored = len(listed), len(there)
         if self._export.manifest.has("blobs") and there != listed.keys():
             raise exports.invalid("its blobs are not those on its list of blobs")
-        vault = Vault(self._settings.home.vault, max_bytes=self._settings.limits.blob_bytes)
-        for number, path in enumerate(paths, start=1):
-            blob = vault.put_file(self._export.path(path))
+        for number, (path, blob) in enumerate(self._put_all(paths), start=1):
             row = listed.get(blob.sha256, {})
-            if (exports.blob_path(blob.sha256), bytes.fromhex(blob.md5), blob.size) != (
-                path,
-                row.get("md5"),
-                row.get("size"),
-            ):
+            found = exports.blob_path(blob.sha256), bytes.fromhex(blob.md5), blob.size
+            if found != (path, row.get("md5"), row.get("size")):
                 raise IntegrityError(
                     f"{path} of the export does not have the digests listed for it",
                     code="export.altered",
@@ -90,6 +88,18 @@ class Filler:
                 )
             self._export.done_with(path)
             self._steps("blobs", number, len(paths))
+
+    def _put_all(self, paths: Sequence[str]) -> Iterator[tuple[str, Blob]]:
+        """Put files into the vault, several at a time: they mostly wait for the disk."""
+        vault = Vault(self._settings.home.vault, max_bytes=self._settings.limits.blob_bytes)
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            try:
+                for start in range(0, len(paths), TILE_WIDTH):
+                    some = paths[start : start + TILE_WIDTH]
+                    put = pool.map(vault.put_file, map(self._export.path, some))
+                    yield from zip(some, put, strict=True)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def fill(self, conn: Connection) -> None:
         """Take over log, catalog and sidecars, in the caller's transaction."""
