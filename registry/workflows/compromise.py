@@ -214,6 +214,5 @@ def _subjects(conn: Connection, indices: Sequence[int]) -> Iterator[tuple[int, b
     for chunk in chunked(indices):
         query = select(_SUBJECTS.c.record_idx, _SUBJECTS.c.sha256)
         query = query.where(_SUBJECTS.c.record_idx.in_(chunk))
-        yield from conn.execute(
-            query.order_by(_SUBJECTS.c.record_idx, _SUBJECTS.c.position)
-        ).tuples()
+        for row in conn.execute(query.order_by(_SUBJECTS.c.record_idx, _SUBJECTS.c.position)):
+            yield row.record_idx, row.sha256
