@@ -19,7 +19,7 @@ class RecordRow(SQLModel, table=True):
 
     idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
     leaf_hash: bytes = Field(index=True)
-    payload_sha256: bytes = Field(index=True)
+    payload_sha256: bytes
     time_ms: int = Field(sa_type=BIG_INT)
     predicate_type: str = Field(index=True)
     build_type: str | None
