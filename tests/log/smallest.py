@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from sqlalchemy.exc import DBAPIError
 from registry.core import predicates
 from registry.core.cosignatures import CosignerKey
 from registry.core.digests import sha256_hex
+from registry.core.exports import MANIFEST, SUMS
 from registry.core.generation import Generation, Material, Output, Sealed
 from registry.core.notes import SignedNote
 from registry.core.statements import Subject, predicate_uri
 from registry.errors import GenopsError
-from registry.factory import create_registry, open_home
+from registry.factory import create_registry, import_registry, open_home
 from registry.log.check import CheckOptions, check_log
 from registry.log.check_texts import TextsCheck
 from registry.log.findings import Finding
@@ -42,6 +43,8 @@ from registry.vault.blobs import BlobIndex
 from registry.workflows.check_blobs import BlobsCheck
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
+from registry.workflows.transfer.exporting import export
+from registry.workflows.transfer.sources import ExportReader
 from tests.conftest import BUILD_TYPE, START_MS, encode
 
 WEIGHTS = b"weights"
@@ -307,6 +310,60 @@ def everything_in(conn: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
         for name in names
         if name not in UNCHECKED and not name.startswith("sqlite_")
     }
+
+
+UNSIGNED = {"project", "policy"}
+"""Settings of a home that an export carries along; nothing on the log speaks of them."""
+_SLOWER = 16
+"""Opening an export takes so many times as long as reading one of its files, importing it more."""
+
+
+def flip_export(small: Small, folder: Path, step: int) -> int:
+    """Flip a bit in every `step`th byte of an export; return how many were tried by importing.
+
+    Its list of digests covers every file, the manifest the list, the checkpoint the log. Raises
+    AssertionError for a flip that is not refused.
+    """
+    root = folder / "export"
+    export(small.services, root)
+    reader = ExportReader(root, ours=False)
+    for path in reader.sums:
+        for place in flipped_bytes(root / path, step):
+            assert refused(lambda path=path: reader.check(path)), (path, place)
+        reader.check(path)
+    for place in flipped_bytes(root / SUMS, step * _SLOWER):
+        assert refused(lambda: ExportReader(root, ours=False)), place
+    manifest, imported = asdict(reader.manifest), 0
+    for place in flipped_bytes(root / MANIFEST, 1):
+        try:
+            changed = asdict(ExportReader(root, ours=False).manifest)
+        except GenopsError:
+            continue
+        unlike = {name for name in manifest if changed[name] != manifest[name]}
+        if not unlike <= UNSIGNED and place % step == 0:
+            assert refused(lambda: import_registry(root, folder / "imported")), place
+            imported += 1
+    return imported
+
+
+def refused(step: Callable[[], object]) -> bool:
+    try:
+        step()
+    except GenopsError:
+        return True
+    return False
+
+
+def flipped_bytes(path: Path, step: int) -> Iterator[int]:
+    """Change one bit of every `step`th byte of a file, each another bit, one after the other."""
+    data = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for place in range(0, len(data), step):
+            file.seek(place)
+            file.write(bytes([data[place] ^ 1 << place // step % 8]))
+            yield place
+            file.seek(place)
+            file.write(data[place : place + 1])
 
 
 @contextmanager

@@ -28,10 +28,12 @@ from registry.log.outside import CheckpointFile
 from registry.resources import schema_set
 from registry.store.transaction import read
 from registry.workflows.check_blobs import BlobsCheck
-from tests.log.smallest import RawFile, Small, flipped, flips, make_small
+from tests.log.smallest import RawFile, Small, flip_export, flipped, flips, make_small
 
 PAGES = 100
 """Flips of the database file that are tried here."""
+BYTES = 7
+"""One byte in so many of an export is tried here."""
 STEP = 521
 """One flip in so many is tried in a whole registry here."""
 
@@ -229,6 +231,11 @@ def test_a_sample_of_the_bits_of_the_database_file(small: Small, tmp_path: Path)
     bits = random.Random(7).sample(range(file.bits), PAGES)
     found = sum(file.is_found(bit) for bit in bits)
     assert 0 < found <= PAGES
+
+
+def test_a_sample_of_the_bits_of_an_export(small: Small, tmp_path: Path) -> None:
+    imported = flip_export(small, tmp_path, BYTES)
+    assert imported > 3
 
 
 def test_flipping_is_what_it_says() -> None:

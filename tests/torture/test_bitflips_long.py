@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.log.smallest import RawFile, Small, make_small
+from tests.log.smallest import RawFile, Small, flip_export, make_small
 
 STEP = 7
 """Each cell is flipped bit by bit in the short test; here one bit in so many, in a whole check."""
@@ -25,6 +25,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
 
 def test_the_bits_of_every_column_in_a_whole_registry(small: Small) -> None:
     assert sum(small.flip_everywhere(STEP).values()) > 20_000
+
+
+def test_a_bit_of_every_byte_of_an_export(small: Small, tmp_path: Path) -> None:
+    assert flip_export(small, tmp_path, 1) > 20
 
 
 def test_the_bits_of_the_database_file(small: Small, tmp_path: Path) -> None:
