@@ -5,6 +5,9 @@ Errors never end the process; only the command line maps them to exit codes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class GenopsError(Exception):
     """Base of all errors; carries a stable `code`, a one-line message and a `hint`.
@@ -22,7 +25,7 @@ class GenopsError(Exception):
         if code is not None:
             self.code = code
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the error as JSON-ready fields: code, message, hint."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
@@ -97,9 +100,35 @@ class IntegrityError(GenopsError):
 
 
 class RollbackError(IntegrityError):
-    """The database is older than the newest checkpoint kept outside it."""
+    """The database is older than the newest checkpoint kept outside it.
+
+    `heads` are the checkpoints that do not fit together: of each `where` it is from, `size`,
+    `root` (hex) and `time` (RFC 3339, or None).
+    """
 
     code = "log.rolled-back"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        heads: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.heads = tuple(dict(head) for head in heads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error's fields, and the checkpoints where there are any."""
+        return super().to_dict() | ({"checkpoints": list(self.heads)} if self.heads else {})
+
+
+class StaleError(RollbackError):
+    """Nothing is decided on a log that is known to have gone on elsewhere."""
+
+    code = "gate.stale"
+    exit_code = 2
 
 
 class ErasedError(GenopsError):
@@ -139,11 +168,14 @@ class MissingExtraError(GenopsError):
     code = "install.missing-extra"
 
 
-def revive(fields: dict[str, str]) -> GenopsError:
+def revive(fields: dict[str, Any]) -> GenopsError:
     """Return the error that `to_dict` described elsewhere: same class, code, message and hint."""
     code = fields.get("code", GenopsError.code)
     head = code.split(".", 1)[0]
     kind = _BY_CODE.get(code) or _BY_AREA.get(head, GenopsError)
+    if issubclass(kind, RollbackError):
+        message, hint = fields.get("message", ""), fields.get("hint", "")
+        return kind(message, code=code, hint=hint, heads=fields.get("checkpoints", ()))
     return kind(fields.get("message", ""), code=code, hint=fields.get("hint", ""))
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from registry.client import RemoteRegistry
-    from registry.core.recovery_answers import RestoreReport
+    from registry.core.recovery_answers import RecoverReport, RestoreReport
     from registry.core.transfers import ImportReport, UpgradeReport
     from registry.log.sequencer import Sequencer
     from registry.log.submission import Accepted
@@ -164,6 +164,23 @@ def restore_registry(
     )
 
 
+def recover_registry(
+    home: str | Path,
+    *,
+    more: Sequence[str | Path] = (),
+    dry_run: bool = False,
+    passphrase: Callable[[], str | None] = given_backup_passphrase,
+    steps: Steps | None = None,
+) -> RecoverReport:
+    """Repair a home whose database is behind; see `registry.workflows.recovery.recover`."""
+    from registry.workflows.recovery.recover import recover
+    from registry.workflows.transfer.importing import opened_home
+
+    with opened_home(assemble, load_settings(home)) as services:
+        given = {} if steps is None else {"steps": steps}
+        return recover(services, more=more, dry_run=dry_run, passphrase=passphrase, **given)
+
+
 def upgrade_registry(
     home: str | Path, *, backup: bool = True, steps: Steps | None = None
 ) -> UpgradeReport:
@@ -188,15 +205,23 @@ def assemble(settings: Settings, *, create: bool = False) -> Services:
         passphrase=settings.passphrase,
     )
     vkey = setup.vkey_of(settings)
-    return Services(
+
+    def open_sequencer() -> Sequencer:
+        from registry.workflows.recovery.freshness import refuse_stale
+
+        refuse_stale(services)  # a home that was put back whole is first seen from outside
+        return _sequencer(settings, engine, keyring, vkey)
+
+    services = Services(
         settings=settings,
         engine=engine,
         vault=Vault(home.vault, max_bytes=settings.limits.blob_bytes),
         blobs=BlobIndex(engine),
         keyring=keyring,
         reader=LogReader(engine, settings.origin, vkey),
-        open_sequencer=lambda: _sequencer(settings, engine, keyring, vkey),
+        open_sequencer=open_sequencer,
     )
+    return services
 
 
 def _sequencer(

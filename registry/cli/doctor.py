@@ -132,6 +132,7 @@ def _contents(settings: Settings) -> Iterator[Check]:
         return
     with opened[0] as registry:
         yield _guarded("checkpoint", lambda: _checkpoint(registry, settings))
+        yield _guarded("freshness", lambda: _freshness(registry))
         yield _guarded("clock", lambda: _clock(registry))
 
 
@@ -155,6 +156,12 @@ def _kept_size(path: Path) -> int:
         raise IntegrityError(
             f"{path} is no checkpoint", hint="`genops log check` tells whether the log holds"
         ) from None
+
+
+def _freshness(registry: Any) -> str:
+    """Compare the log with every checkpoint of it in the vault and under kept cosignatures."""
+    heads = registry.recovery.heads()
+    return f"goes on from {len(heads)} checkpoints kept outside"
 
 
 def _clock(registry: Any) -> str:

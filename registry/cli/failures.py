@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,7 @@ from registry.errors import (
     InputError,
     MissingExtraError,
     PolicyError,
+    RollbackError,
     UnavailableError,
 )
 
@@ -142,7 +143,16 @@ def _lines(failure: GenopsError) -> list[str]:
     """Return the message on one line; a policy's error keeps its lines, with the caret in them."""
     if isinstance(failure, PolicyError):
         return [visible(line) for line in failure.message.split("\n")]
+    if isinstance(failure, RollbackError):
+        return [visible(failure.message), *map(_head_line, failure.heads)]
     return [visible(failure.message)]
+
+
+def _head_line(head: Mapping[str, Any]) -> str:
+    """Return one of the checkpoints that do not fit together."""
+    when = f", {head['time']}" if head.get("time") else ""
+    line = f"  {head['where']}: {head['size']} records, root {head['root']}{when}"
+    return visible(line)
 
 
 def _first_line(error: BaseException) -> str:

@@ -72,7 +72,7 @@ def init(
 def doctor(home: Home = None, json: Json = False) -> None:
     """Check the installation and the registry.
 
-    Looks at Python, extras, folder, keys, disk, database, checkpoint and clock. Ends with 1 when a
+    Looks at Python, extras, folder, keys, disk, database, checkpoints and clock. Ends with 1 when a
     check fails. Changes nothing.
 
     For example:

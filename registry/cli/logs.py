@@ -7,6 +7,7 @@ import typer
 
 from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json
+from registry.cli.recovery import recover
 from registry.cli.witness import consistency, export_tiles, witness
 
 log = subcommands("Look into the log; check it, prove from it, witness it.")
@@ -141,6 +142,7 @@ def prove(
         emit(log_proof(registry, record), render, as_json=json)
 
 
+log.command("recover", cls=Verb)(recover)
 log.command("consistency", cls=Verb)(consistency)
 log.command("export-tiles", cls=Verb)(export_tiles)
 log.add_typer(witness, name="witness")

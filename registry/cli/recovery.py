@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from registry.cli.options import Json
+from registry.cli.options import Home, Json
 from registry.cli.transfer import Database
+from registry.errors import InputError
 
 
 def restore(
@@ -62,3 +63,51 @@ def restore(
             steps=shown,
         )
     emit(done, restored, as_json=json)
+
+
+def recover(
+    source: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", metavar="PLACE", help="An export, a backup or a vault to look into too."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be put back, and change nothing.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Explain why a database is behind what the log signed, and put back what it lacks.
+
+    Looks at the checkpoint file, the vault's segments, kept cosignatures, MLflow's traces, and what
+    --from names. Records come back only if all of them are found and lead to the newest signed
+    checkpoint; nothing is sent to a mirror again. A forked log is explained and never repaired.
+    Ends with 1 when the log is not whole, and with 0 when it is, or would be without --dry-run.
+
+    For example:
+      genops log recover --dry-run
+      genops log recover --from /mnt/backup/registry.genops
+    """
+    from registry.cli.opening import passphrase_to_open
+    from registry.cli.output import emit
+    from registry.cli.render.recovery import recovered
+    from registry.cli.steps import steps
+    from registry.factory import recover_registry
+    from registry.settings import default_home, is_url
+
+    where = home or default_home()
+    if is_url(where):
+        raise InputError(
+            f"`log recover` works on a registry's own folder, and {where} is served",
+            code="usage.remote",
+            hint="run it on the machine that holds the folder",
+        )
+    places = source or []
+    secret = passphrase_to_open(*places)
+    with steps() as shown:
+        done = recover_registry(
+            where, more=places, dry_run=dry_run, passphrase=lambda: secret, steps=shown
+        )
+    emit(done, recovered, as_json=json)
+    raise typer.Exit(0 if done.ok else 1)

@@ -88,6 +88,7 @@ def answer_types() -> Mapping[str, Any]:
         "log witness submit": witness_answers.CosignedHead,
         "log witness keep": witness_answers.CosignedHead,
         "log check": answers.LogReport,
+        "log recover": recovery_answers.RecoverReport,
         "log entry": own.LogRecord,
         "log prove": own.LogProof,
         "verify-evidence": own.EvidenceView | own.EvidenceBundleView,

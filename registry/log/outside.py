@@ -12,6 +12,7 @@ from pathlib import Path
 from registry.core import checkpoints
 from registry.core.checkpoints import Checkpoint
 from registry.core.notes import SignedNote, VerifierKey
+from registry.core.times import format_time
 from registry.errors import FormatError, IntegrityError, RollbackError, UnavailableError
 
 RootAt = Callable[[int], bytes]
@@ -45,8 +46,26 @@ class CheckpointFile:
             self._known = note, self._verified(note)
         return self._known[1]
 
-    def refuse_rollback(self, outside: Checkpoint | None, size: int, root_at: RootAt) -> None:
-        """Check that a database of `size` leaves goes on from what the file said.
+    @property
+    def note(self) -> bytes | None:
+        """The note that `read` verified last."""
+        return None if self._known is None else self._known[0]
+
+    def time_ms(self) -> int | None:
+        """Return when the file was written, epoch milliseconds, None where there is none."""
+        try:
+            return self._path.stat().st_mtime_ns // 1_000_000
+        except OSError:
+            return None
+
+    def refuse_rollback(
+        self,
+        outside: Checkpoint | None,
+        size: int,
+        root_at: RootAt,
+        time_ms: int | None = None,
+    ) -> None:
+        """Check that a database of `size` leaves, the newest of `time_ms`, goes on from the file.
 
         Without the log's lock, `read` comes before the snapshot of the database: who reads the
         file last may see a commit that the snapshot does not. Raises RollbackError
@@ -58,14 +77,34 @@ class CheckpointFile:
             raise RollbackError(
                 f"the database holds {size} records, and its newest checkpoint {self._path}"
                 f" covers {outside.size}: an older database was put in its place",
-                hint="restore the newest database, or the vault's segments",
+                hint="restore the newest database, or see `genops log recover`",
+                heads=self._heads(outside, size, root_at(size), time_ms),
             )
         if root_at(outside.size) != outside.root:
             raise RollbackError(
                 f"the first {outside.size} records are not those that {self._path} covers",
                 code="log.forked",
-                hint="the database was rewritten; keep both and run `genops log check`",
+                hint="the database was rewritten; keep both and see `genops log recover`",
+                heads=self._heads(outside, size, root_at(size), time_ms),
             )
+
+    def _heads(
+        self, outside: Checkpoint, size: int, root: bytes, time_ms: int | None
+    ) -> list[dict[str, object]]:
+        """Return the database's tree and the file's."""
+        trees = (
+            ("database", size, root, time_ms),
+            (str(self._path), outside.size, outside.root, self.time_ms()),
+        )
+        return [
+            {
+                "where": where,
+                "size": count,
+                "root": tree.hex(),
+                "time": None if when is None else format_time(when),
+            }
+            for where, count, tree, when in trees
+        ]
 
     def publish(self, note: bytes) -> None:
         """Put a newer checkpoint, which the caller signed or verified, in place in one step.

@@ -74,7 +74,8 @@ class LogReader:
             stored = read_head(conn)
             head = self._head(conn)
             if self._outside is not None:
-                self._outside.refuse_rollback(outside, head.size, TreeHashes(conn).root)
+                root_at = TreeHashes(conn).root
+                self._outside.refuse_rollback(outside, head.size, root_at, stored.time_ms)
         checkpoint = checkpoints.verify(head.note, self.vkey)
         if (checkpoint.size, checkpoint.root) != (stored.size, stored.frontier.root()):
             raise IntegrityError(
@@ -93,7 +94,8 @@ class LogReader:
         file = CheckpointFile(path, self.vkey)
         outside = file.read()  # before the snapshot: a writer may add to both in between
         with read(self.engine) as conn:
-            file.refuse_rollback(outside, read_head(conn).size, TreeHashes(conn).root)
+            head = read_head(conn)
+            file.refuse_rollback(outside, head.size, TreeHashes(conn).root, head.time_ms)
         self._outside = file
 
     def checkpoint(self) -> bytes:

@@ -43,12 +43,12 @@ Record = tuple[bytes, bytes]
 
 
 class Replay:
-    """Reads records of one log in order, from its first on."""
+    """Reads records of one log in order, from its first on, or behind those of `history`."""
 
-    def __init__(self, vkey: VerifierKey) -> None:
+    def __init__(self, vkey: VerifierKey, history: TrustHistory | None = None) -> None:
         self._vkey = vkey
-        self._history = TrustHistory()
-        self._next = 0
+        self._history = history or TrustHistory()
+        self._next = self._history.size
 
     def accept(self, record: Record) -> Accepted:
         """Return the next record; raises IntegrityError (`log.altered`) when its parts disagree.

@@ -142,7 +142,8 @@ class Sequencer:
         with write(self._engine) as conn:
             head = lock_head(conn)
             outside = self._outside.read()
-            self._outside.refuse_rollback(outside, head.size, self._root_of(conn, head))
+            root_at = self._root_of(conn, head)
+            self._outside.refuse_rollback(outside, head.size, root_at, head.time_ms)
             judgement = self._judge(conn, head, batch)
             if judgement.accepted:
                 head = self._append(conn, head, judgement)

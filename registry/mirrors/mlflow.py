@@ -17,7 +17,16 @@ from registry.mirrors.compare import compare
 from registry.mirrors.contract import Difference, MirrorRecord
 from registry.mirrors.places import Places
 from registry.mirrors.state import MirrorState
-from registry.mirrors.trace import Group, group_of, is_mirrored, trace_copy
+from registry.mirrors.trace import (
+    ENTRY,
+    ENVELOPE,
+    EXPERIMENT_HEAD,
+    INDEX_TAG,
+    Group,
+    group_of,
+    is_mirrored,
+    trace_copy,
+)
 from registry.mirrors.tracking import Tracking, check_uri, require_mlflow, translated
 from registry.settings import Settings
 
@@ -102,6 +111,25 @@ class MlflowMirror:
                 for part in _exports(members):
                     differences += _check_part(tracking, home, part)
         return tuple(differences)
+
+    def copies(self, index: int) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the log entry and envelope of every trace that says it is of this log index.
+
+        Several registries may share one MLflow, and nothing in it is immutable: the caller
+        compares. Raises like `send`.
+        """
+        with self._session() as tracking:
+            ids = tracking.search(EXPERIMENT_HEAD, INDEX_TAG, str(index))
+            stored = tracking.fetch(ids) if ids else {}
+        pairs = (
+            (trace.attributes.get(ENTRY), trace.attributes.get(ENVELOPE))
+            for trace in stored.values()
+        )
+        return tuple(
+            (entry.encode("utf-8"), envelope.encode("utf-8"))
+            for entry, envelope in pairs
+            if isinstance(entry, str) and isinstance(envelope, str)
+        )
 
     @contextmanager
     def _session(self) -> Iterator[Tracking]:

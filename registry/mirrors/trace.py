@@ -20,6 +20,10 @@ from registry.mirrors.contract import MirrorRecord
 
 TRACE_HEAD = "tr-"
 TAG_HEAD = "genops."
+INDEX_TAG = "genops.index"
+ENVELOPE = "genops.envelope"
+ENTRY = "genops.entry"
+EXPERIMENT_HEAD = "genops/"
 MAX_TAG_CHARS = 8_000
 """MLflow cuts longer tags without an error; a list is cut here instead, between two items."""
 NS_PER_MS = 1_000_000
@@ -73,7 +77,7 @@ class Group:
     @property
     def experiment(self) -> str:
         """The name of the project's experiment."""
-        return f"genops/{self.project}"
+        return f"{EXPERIMENT_HEAD}{self.project}"
 
     @property
     def key(self) -> str:
@@ -131,8 +135,8 @@ def _identity(record_id: str) -> bytes:
 def _attributes(record: MirrorRecord, definition: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "genops.record": record.record_id,
-        "genops.envelope": record.envelope.decode("utf-8"),
-        "genops.entry": record.entry.decode("utf-8"),
+        ENVELOPE: record.envelope.decode("utf-8"),
+        ENTRY: record.entry.decode("utf-8"),
         "genops.materials": [_material(dep) for dep in _dependencies(definition)],
         "mlflow.spanType": "TASK",
         "mlflow.spanInputs": definition["externalParameters"],
@@ -146,7 +150,7 @@ def _tags(record: MirrorRecord, definition: Mapping[str, Any]) -> dict[str, str]
     reproducible = (predicate.get("genops_reproducible") or {}).get("reproducible")
     tags = {
         "genops.record": record.record_id,
-        "genops.index": str(record.index),
+        INDEX_TAG: str(record.index),
         "genops.asset": joined(_assets(record)),
         "genops.project": group.project,
         "genops.campaign": (group.campaign or "")[:MAX_TAG_CHARS],

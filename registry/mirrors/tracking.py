@@ -27,6 +27,7 @@ from registry.mirrors.trace import StoredTrace, TraceCopy
 LINKS_PER_CALL = 100
 """MLflow's own limit of `link_traces_to_run`."""
 
+_MOST_FOUND = 10
 _HTTP = frozenset({"http", "https"})
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 _NOT_THE_BATCH = frozenset({401, 403, 408, 429})
@@ -146,6 +147,20 @@ class Tracking:
         """Return the traces that exist, by MLflow id."""
         found = self._store.batch_get_traces(list(mlflow_ids))
         return {str(trace.info.trace_id): _stored(trace) for trace in found}
+
+    def search(self, head: str, tag: str, value: str) -> list[str]:
+        """Return the ids of traces that carry a tag, in active experiments named from `head` on.
+
+        At most ten; `value` holds no quotes.
+        """
+        found = self._store.search_experiments(filter_string=f"name LIKE '{head}%'")
+        experiments = [str(one.experiment_id) for one in found]
+        if not experiments:
+            return []
+        traces, _ = self._store.search_traces(
+            experiments, f"tags.`{tag}` = '{value}'", max_results=_MOST_FOUND
+        )
+        return [str(trace.trace_id) for trace in traces]
 
     def _http(self, path: str, method: str, **options: Any) -> Any:
         """Make one request with MLflow's own credentials and TLS settings, without a retry."""

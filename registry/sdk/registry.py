@@ -32,6 +32,7 @@ from registry.workflows.services import Services
 if TYPE_CHECKING:
     from registry.log.reader import LogReader
     from registry.sdk.privacy import Privacy
+    from registry.sdk.recovery import Recovery
     from registry.sdk.trust import Trust
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
@@ -95,6 +96,13 @@ class Registry:
         from registry.sdk.trust import Trust
 
         return Trust(self._services)
+
+    @property
+    def recovery(self) -> Recovery:
+        """How fresh this registry is, and what its mirrors are to be sent again."""
+        from registry.sdk.recovery import Recovery
+
+        return Recovery(self._services)
 
     @property
     def log(self) -> LogReader:

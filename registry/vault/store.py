@@ -148,6 +148,19 @@ class Vault:
         except FileNotFoundError:
             raise _missing(blob) from None
 
+    def stored(self) -> Iterator[Blob]:
+        """Yield what lies in the vault, by its own digests, the newest file first.
+
+        Every file is read, so that this is for when the index of blobs is lost. Directory objects
+        are left out.
+        """
+        files = [path for path in self._cache.glob("??/*") if path.suffix != ".dir"]
+        for path in sorted(files, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+            with path.open("rb") as file:
+                found = _digests(_chunks(file))
+            if found.md5 == path.parent.name + path.name:
+                yield found
+
     def _at(self, md5: str) -> Path:
         return self._cache / md5[:2] / md5[2:]
 

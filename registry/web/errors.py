@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -67,7 +67,7 @@ def status_of(error: GenopsError) -> int:
     return next((status for kind, status in STATUS_BY_CLASS if isinstance(error, kind)), 500)
 
 
-def error_body(error: GenopsError) -> dict[str, str]:
+def error_body(error: GenopsError) -> dict[str, Any]:
     """Return an error's JSON: code, message, hint, and `kind`, its class in `registry.errors`."""
     known = (c for c in type(error).__mro__ if c.__module__ == errors.__name__)
     return error.to_dict() | {"kind": next(known, GenopsError).__name__}

@@ -76,20 +76,19 @@ def write_records(
     """
     takeover, source = Takeover(conn), iter(records)
     pictures: dict[str, None] = {}
-    without = 0
+    without: set[int] = set()
     while chunk := list(islice(source, _BATCH)):
         accepted = [replay.accept(record) for record in chunk]
         takeover.extend(accepted, [envelope for _, envelope in chunk])
         project(conn, accepted)
-        without += _write_sealed(conn, accepted, beside.sealed)
+        without |= _write_sealed(conn, accepted, beside.sealed)
         pictures |= dict.fromkeys(_pictures(accepted))
         progress(len(accepted), 0)
     takeover.finish(note, vkey)
     insert_missing(conn, BLOBS, [_blob_row(blob) for blob in beside.blobs])
     for target, indices in beside.due.items():
         insert_rows(conn, _OUTBOX, [_outbox_row(index, target) for index in sorted(indices)])
-    _delete_erased(conn)
-    return Written(tuple(pictures), without)
+    return Written(tuple(pictures), len(without - _delete_erased(conn)))
 
 
 def add_fingerprints(
@@ -123,9 +122,9 @@ def add_fingerprints(
 
 def _write_sealed(
     conn: Connection, batch: Sequence[Accepted], sealed: Callable[[int], bytes | None]
-) -> int:
-    """Insert the encrypted texts of a batch; return how many records have theirs nowhere."""
-    rows, without = [], 0
+) -> set[int]:
+    """Insert the encrypted texts of a batch; return the records that have theirs nowhere."""
+    rows, without = [], set()
     for item in batch:
         ciphertext = sealed(item.index)
         if ciphertext is not None:
@@ -133,7 +132,7 @@ def _write_sealed(
             row = {"record_idx": item.index, "key_id": key, "ciphertext": ciphertext}
             rows.append(row)
         elif _has_texts(item):
-            without += 1
+            without.add(item.index)
     insert_rows(conn, SEALED, rows)
     return without
 
@@ -142,10 +141,11 @@ def _has_texts(item: Accepted) -> bool:
     return bool(sealed_pointers(dict(item.statement.document)))
 
 
-def _delete_erased(conn: Connection) -> None:
-    """Leave no ciphertext of what the log says was erased; its keys are destroyed by others."""
+def _delete_erased(conn: Connection) -> set[int]:
+    """Leave no ciphertext of what was erased, whose keys others destroy; return those records."""
     erased = select(RECORDS.c.idx).where(RECORDS.c.leaf_hash.in_(select(ERASURES.c.of_record)))
     conn.execute(delete(SEALED).where(SEALED.c.record_idx.in_(erased)))
+    return set(conn.scalars(erased))
 
 
 def _pictures(batch: Iterable[Accepted]) -> Iterator[str]:
