@@ -40,6 +40,19 @@ def test_a_home_whose_making_was_answered_is_a_home(life: Life, memory: Path, fa
     assert losses(life, [(made, fate, 1)], memory) == []
 
 
+@pytest.mark.parametrize("fate", FATES)
+def test_a_checkpoint_file_that_was_not_synced_raises_no_alarm(
+    life: Life, memory: Path, fate: str
+) -> None:
+    """The power goes right after the file of a record was put in its place, and a call later."""
+    at = [
+        place + 1
+        for place, call in enumerate(life.calls)
+        if call.kind == "rename" and call.to == "home/checkpoint" and life.told(place).made
+    ]
+    assert losses(life, [(cut, fate, cut) for cut in (at[0], at[-1])], memory) == []
+
+
 def test_the_life_that_is_cut_moves_pages_from_both_write_ahead_logs(life: Life) -> None:
     """Else the cuts would never fall into that."""
     inside = life.calls[: len(life.calls) - len(life.step("close:last"))]
