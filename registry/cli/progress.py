@@ -46,6 +46,8 @@ def _line(shown: object, what: str) -> Report:
     line = shown.add_task(what, total=None, rate="")
 
     def report(done: int, total: int) -> None:
+        if shown.tasks[line].total is None:  # what was done before does not count into the rate
+            shown.reset(line, total=total, completed=done)
         speed = shown.tasks[line].speed
         rate = "" if speed is None else f"{speed:,.0f}/s"
         shown.update(line, completed=done, total=total, rate=rate)
