@@ -123,7 +123,7 @@ class CheckpointFile:
                 f"the records are committed, but their checkpoint could not be written to"
                 f" {self._path}: {error.strerror}",
                 code="log.checkpoint-unwritten",
-                hint="free some space, then submit again: it is found, not repeated",
+                hint="free some space; the record is in the log, and `genops list` shows it",
             ) from error
 
     def _verified(self, note: bytes) -> Checkpoint:
