@@ -15,7 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSIONS_OF = ("mlflow", "dvc", "sqlalchemy", "cryptography", "jsonschema-rs", "numpy", "pillow")
+VERSIONS_OF = (
+    "mlflow",
+    "dvc",
+    "eventsourcing",
+    "sqlalchemy",
+    "cryptography",
+    "jsonschema-rs",
+    "numpy",
+    "pillow",
+)
 SYNC_BYTES = 4096
 SYNC_ROUNDS = 100
 

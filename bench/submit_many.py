@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
 
 from bench import inputs
 from bench.harness import Bar, Row, Size, Subject, timed
 from registry.factory import assemble
-from registry.log.submission import Submission
 from registry.workflows import setup
 from registry.workflows.check import check_log
 from registry.workflows.services import Services
+
+T = TypeVar("T")
 
 WANTED = 3000
 WANTED_CHECK = 5000
@@ -34,7 +38,7 @@ def measure(place: Path, size: Size) -> Subject:
         setting=f"{size.submissions} statements of about 2 KB, built, sealed and signed before, as "
         f"workers do; {size.callers} threads of one process; the median of {size.rounds} rounds, "
         "each on a fresh registry. Without putting blobs into the vault.",
-        rows=(*rows, *_postgres(place, size)),
+        rows=(*rows, *_postgres(place, size), *_peer(place, size)),
         bars=(
             Bar("submissions embedded", f"≥ {WANTED:,}/s", f"{rate:,.0f}/s", rate >= WANTED),
             Bar(
@@ -98,6 +102,34 @@ def _postgres(place: Path, size: Size) -> Iterator[Row]:
         server.cleanup()
 
 
+def _peer(place: Path, size: Size) -> Iterator[Row]:
+    """Append the same envelopes with a library that only stores events, durably and in order."""
+    name = f"eventsourcing on SQLite, {size.callers} callers"
+    try:
+        from eventsourcing.persistence import StoredEvent
+        from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
+    except ImportError:
+        yield Row(f"{name}: not measured (not installed)", 0.0, "/s", "")
+        return
+    with _home(place / "peer") as services:
+        envelopes = [inputs.submission(services, n).envelope for n in range(size.submissions)]
+    rates = []
+    for number in range(size.rounds):
+        path = place / f"peer{number}.db"
+        store = SQLiteDatastore(str(path), pool_size=size.callers, pool_timeout=60, lock_timeout=60)
+        recorder = SQLiteApplicationRecorder(store)
+        recorder.create_table()
+        events = [StoredEvent(uuid4(), 1, "record", data) for data in envelopes]
+        rates.append(rate_of(partial(_insert, recorder), events, size.callers))
+        store.close()
+    yield Row(
+        name,
+        statistics.median(rates),
+        "/s",
+        "one event each into one indexed table; nothing parsed, verified or derived; synced",
+    )
+
+
 @contextmanager
 def _home(root: Path, database_url: str | None = None) -> Iterator[Services]:
     """Make a registry on a database and give its parts."""
@@ -114,21 +146,28 @@ def _home(root: Path, database_url: str | None = None) -> Iterator[Services]:
         services.engine.dispose()
 
 
+def _insert(recorder: Any, event: object) -> None:
+    recorder.insert_events([event])
+
+
 def _rate(services: Services, callers: int, count: int) -> float:
     """Return submissions per second, from the first call to the last answer."""
     prepared = [inputs.submission(services, number) for number in range(count)]
-    shares = [prepared[number::callers] for number in range(callers)]
+    return rate_of(services.sequencer.submit, prepared, callers)
+
+
+def rate_of(call: Callable[[T], object], items: Sequence[T], callers: int) -> float:
+    """Return calls per second when so many threads share the items."""
+    shares = [items[number::callers] for number in range(callers)]
     taken: list[float] = []
     with ThreadPoolExecutor(callers) as pool:
-        list(
-            pool.map(lambda _: None, range(callers))
-        )  # the threads are there before the clock runs
+        list(pool.map(lambda _: None, range(callers)))  # threads are there before the clock runs
         with timed(taken):
-            for done in [pool.submit(_submit_all, services.sequencer.submit, s) for s in shares]:
+            for done in [pool.submit(_call_all, call, share) for share in shares]:
                 done.result()
-    return count / taken[0]
+    return len(items) / taken[0]
 
 
-def _submit_all(submit: Callable[[Submission], object], share: Sequence[Submission]) -> None:
+def _call_all(call: Callable[[T], object], share: Sequence[T]) -> None:
     for item in share:
-        submit(item)
+        call(item)
