@@ -66,6 +66,7 @@ def genops(*words: object, **environ: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=25,  # less than a wait for a lock that nobody set
     )
 
 
