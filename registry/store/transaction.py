@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +20,8 @@ READ = "genops_read"
 """Execution option of a connection that must not take the write lock."""
 READ_ONLY = "genops_read_only"
 """Execution option of an engine whose home cannot be written."""
+
+_PINNED: ContextVar[tuple[Engine, Connection] | None] = ContextVar("pinned", default=None)
 
 
 @contextmanager
@@ -35,8 +38,23 @@ def write(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Run the block as `read` does; every `read` inside, in this thread, sees the same snapshot."""
+    with read(engine) as conn:
+        pinned = _PINNED.set((engine, conn))
+        try:
+            yield conn
+        finally:
+            _PINNED.reset(pinned)
+
+
+@contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
     """Run the block on one consistent snapshot, beside any writer; nothing may be written."""
+    pinned = _PINNED.get()
+    if pinned is not None and pinned[0] is engine:
+        yield pinned[1]
+        return
     with _in_our_words(), engine.connect() as conn:
         if engine.dialect.name == "sqlite":
             conn.execution_options(**{READ: True})

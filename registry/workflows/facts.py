@@ -7,34 +7,61 @@ made again for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from registry.catalog import lineage as graph
 from registry.catalog import queries
+from registry.catalog.projector import named_materials
 from registry.core.answers import MaterialView, Verification
 from registry.core.digests import asset_id, record_id
 from registry.core.statements import Statement
 from registry.core.times import format_time
+from registry.errors import IntegrityError
+from registry.log.reader import Head
 from registry.store.transaction import read
 from registry.workflows.inspect import materials
 from registry.workflows.services import Services
 from registry.workflows.standing import standing
+from registry.workflows.taint_ledger import Ledger
 from registry.workflows.verify import examine
 from registry.workflows.view import RecordView
 
 Facts = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What facts stand on: a verified head, and what the log itself says of taints there.
+
+    `named` remembers what the records that were read name as materials, by index and position.
+    """
+
+    head: Head
+    ledger: Ledger
+    named: dict[tuple[int, int], frozenset[bytes]] = field(default_factory=dict)
+
+
 def gather(
-    services: Services, row: RowMapping, view: RecordView, lists: Mapping[str, Sequence[Any]]
+    services: Services,
+    row: RowMapping,
+    view: RecordView,
+    lists: Mapping[str, Sequence[Any]],
+    ground: Ground,
 ) -> Facts:
-    """Return the facts on one output; its record is verified on the way."""
+    """Return the facts on one output; its record is verified on the way.
+
+    Raises IntegrityError (`catalog.altered`) where the catalog's taints or lineage are not what
+    the log says. The caller holds the snapshot that `ground` is of.
+    """
     with read(services.engine) as conn:
         taints = queries.taints_of(conn, row["sha256"])
         ancestors = graph.ancestors_of(conn, row["sha256"])
         declared = queries.declared_models(conn, [a["sha256"] for a in ancestors])
+    _compare_taints(row, taints, ancestors, ground.ledger)
+    _compare_lineage(services, row, view, ancestors, ground)
     made_from = materials(services, view.statement, row["position"])
     return {
         "asset": _asset(row),
@@ -43,7 +70,7 @@ def gather(
         "materials": [_material(material) for material in made_from],
         "ancestors": [_ancestor(ancestor, declared) for ancestor in ancestors],
         "taints": [_taint(taint) for taint in taints],
-        "verified": _verified(examine(services, row, view)),
+        "verified": _verified(examine(services, row, view, ground.head)),
         "lists": lists,
         "now": format_time(services.now()),
     }
@@ -52,6 +79,54 @@ def gather(
 def _signer(services: Services, view: RecordView) -> Facts:
     found = standing(services, view)
     return {"keyid": found.keyid, "roles": list(found.roles), "trusted": found.trusted}
+
+
+def _compare_taints(
+    row: RowMapping,
+    taints: Sequence[RowMapping],
+    ancestors: Sequence[RowMapping],
+    ledger: Ledger,
+) -> None:
+    """Check that the catalog knows every standing taint above an output, and no others."""
+    wanted = ledger.of([row["sha256"], *(a["sha256"] for a in ancestors)])
+    found = {(t["record_idx"], t["sha256"], t["severity"]) for t in taints}
+    if found != wanted:
+        other = ", ".join(str(index) for index, _, _ in sorted(found ^ wanted)[:3])
+        raise _altered(row, f"the taints of records {other} are not as the log says")
+
+
+def _compare_lineage(
+    services: Services,
+    row: RowMapping,
+    view: RecordView,
+    ancestors: Sequence[RowMapping],
+    ground: Ground,
+) -> None:
+    """Check that everything which the signed statements above an output name is above it.
+
+    Which record made a material that is named by its digest alone is the catalog's word.
+    """
+    known = {ancestor["sha256"] for ancestor in ancestors}
+    named = set(named_materials(view.statement, row["position"]))
+    for ancestor in ancestors:
+        place = ancestor["record_idx"], ancestor["position"]
+        if place[0] is None:
+            continue
+        if place not in ground.named:
+            above = RecordView(services, place[0]).statement
+            ground.named[place] = frozenset(named_materials(above, place[1]))
+        named |= ground.named[place]
+    if not named <= known:
+        missing = min(named - known).hex()
+        raise _altered(row, f"its lineage lacks sha256:{missing}, which a record names")
+
+
+def _altered(row: RowMapping, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"the catalog was altered: of {asset_id(row['sha256'].hex())}, {why}",
+        code="catalog.altered",
+        hint="see `genops catalog check`; `genops catalog rebuild` derives it anew from the log",
+    )
 
 
 def _material(material: MaterialView) -> Facts:

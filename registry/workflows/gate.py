@@ -21,13 +21,15 @@ from registry.core.digests import asset_id, record_id
 from registry.core.generation import Blob
 from registry.core.predicates import DecisionRecord
 from registry.core.statements import PREDICATE_DECISION, Subject
+from registry.log.reader import Head
 from registry.policy.decide import Decision, decide
 from registry.policy.loader import load_bundle
 from registry.policy.model import Bundle
 from registry.resources import policy_dir, schema_set
-from registry.store.transaction import read
+from registry.store.transaction import read, snapshot
 from registry.workflows import refs
-from registry.workflows.facts import gather
+from registry.workflows.facts import Ground, gather
+from registry.workflows.recovery.gate_ground import ground_of, heads_outside
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
 from registry.workflows.view import RecordView
@@ -49,17 +51,18 @@ def gate(
 ) -> GateReport:
     """Decide on every asset by one policy bundle; each decision is signed and logged.
 
-    Decides only against a verified checkpoint and names its tree size. Raises PolicyError for a
-    bundle that cannot be used, NotFoundError for an unknown asset, IntegrityError when the log's
-    head does not verify.
+    Decides on one snapshot under its verified head, whose tree size the decisions name. Raises
+    PolicyError for a bundle that cannot be used, NotFoundError for an unknown asset, StaleError
+    (`gate.stale`) when the log is known to have gone on elsewhere, IntegrityError when the log's
+    head does not verify, or when the catalog is not what the log says (`catalog.altered`).
     """
     bundle = load_policy(policy)
-    judged = [_decide(services, bundle, text, record=record) for text in texts]
-    decisions = [decision for decision, _ in judged]
+    head, judged = _judge(services, bundle, texts)
+    decisions = [_decided(services, bundle, one, head.size, record=record) for one in judged]
     return GateReport(
         policy=bundle.name,
         policy_digest=f"sha256:{bundle.digest}",
-        tree_size=max((size for _, size in judged), default=services.reader.verified_head().size),
+        tree_size=head.size,
         verdict=max((d.verdict for d in decisions), key=_WORST.index, default=_WORST[-1]),
         decisions=tuple(decisions),
     )
@@ -73,30 +76,45 @@ def load_policy(policy: str) -> Bundle:
     return load_bundle(folder, schema_set())
 
 
-def _decide(
-    services: Services, bundle: Bundle, text: str, *, record: bool
-) -> tuple[GateDecision, int]:
-    """Decide on one asset; also return the tree size of the checkpoint that covers its facts."""
-    case = _case(services, text, bundle)
-    tree_size = services.reader.verified_head().size  # after the facts, so that it covers them all
-    decision = decide(bundle, case.facts)
-    logged = _log(services, bundle, case, decision, tree_size) if record else None
-    answer = GateDecision(
+def _judge(
+    services: Services, bundle: Bundle, texts: Sequence[str]
+) -> tuple[Head, list[tuple[_Case, Decision]]]:
+    """Gather the facts on all assets in one snapshot, under its verified head, and decide."""
+    outside = heads_outside(services)  # before the snapshot, which must cover them
+    with snapshot(services.engine) as conn:
+        ground = ground_of(services, conn, outside)
+        judged = []
+        for text in texts:
+            case = _case(services, text, bundle, ground)
+            judged.append((case, decide(bundle, case.facts)))
+    return ground.head, judged
+
+
+def _decided(
+    services: Services,
+    bundle: Bundle,
+    judged: tuple[_Case, Decision],
+    tree_size: int,
+    *,
+    record: bool,
+) -> GateDecision:
+    """Log a decision, where that is wanted, and return it."""
+    case, decision = judged
+    return GateDecision(
         id=asset_id(case.row["sha256"].hex()),
         verdict=decision.verdict,
-        record=logged,
+        record=_log(services, bundle, case, decision, tree_size) if record else None,
         rules=tuple(
             RuleOutcome(r.rule, r.severity, r.outcome, r.message) for r in decision.results
         ),
     )
-    return answer, tree_size
 
 
-def _case(services: Services, text: str, bundle: Bundle) -> _Case:
+def _case(services: Services, text: str, bundle: Bundle, ground: Ground) -> _Case:
     with read(services.engine) as conn:
         row = refs.output(conn, text)
     view = RecordView(services, row["record_idx"])
-    facts = gather(services, row, view, bundle.lists)
+    facts = gather(services, row, view, bundle.lists, ground)
     return _Case(row, facts, view.envelope.payload_sha256)
 
 

@@ -107,6 +107,14 @@ class Services:
         mac = hmac.new(key, person.encode("utf-8", "surrogatepass"), hashlib.sha256)
         return mac.hexdigest()[:32]
 
+    def secret_for(self, purpose: str) -> bytes:
+        """Return a secret of this home (32 bytes) for one purpose, which no pseudonym gives away.
+
+        Raises KeyFileError in a home without keys.
+        """
+        message = b"\xff" + purpose.encode("utf-8")  # 0xff begins no person's name in UTF-8
+        return hmac.new(self._secret(PSEUDONYM_KEY), message, hashlib.sha256).digest()
+
     def _secret(self, name: str) -> bytes:
         """Return a secret of the home; opened once, since a passphrase takes its time."""
         if name not in self._secrets:

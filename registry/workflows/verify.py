@@ -13,6 +13,7 @@ from registry.core.generation import Blob
 from registry.core.merkle import verify_inclusion
 from registry.core.statements import predicate_name
 from registry.errors import GenopsError, IntegrityError
+from registry.log.reader import Head
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.services import Services
@@ -30,9 +31,14 @@ def verify(services: Services, text: str) -> Verification:
     return examine(services, row, RecordView(services, row["record_idx"]))
 
 
-def examine(services: Services, row: RowMapping, view: RecordView) -> Verification:
-    """Run every check of one output, in the order from its blob to the tree head."""
-    case = _Case(services, row, view)
+def examine(
+    services: Services, row: RowMapping, view: RecordView, head: Head | None = None
+) -> Verification:
+    """Run every check of one output, in the order from its blob to the tree head.
+
+    `head` is one that was verified in this snapshot; else the newest is verified.
+    """
+    case = _Case(services, row, view, head)
     checks = tuple(_checked(name, check, case) for name, check in _CHECKS.items())
     return Verification(
         id=asset_id(row["sha256"].hex()),
@@ -49,6 +55,7 @@ class _Case:
     services: Services
     row: RowMapping
     view: RecordView
+    head: Head | None
 
 
 def _checked(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
@@ -127,7 +134,7 @@ def _entry(case: _Case) -> str:
 
 def _inclusion(case: _Case) -> str:
     reader, view = case.services.reader, case.view
-    head = reader.head()
+    head = case.head or reader.head()
     proof = reader.inclusion(view.index, head.size)
     verify_inclusion(view.entry.leaf_hash(), view.index, head.size, proof.hashes, head.root)
     return f"{len(proof.hashes)} hashes to the root of {head.size}"
@@ -135,7 +142,7 @@ def _inclusion(case: _Case) -> str:
 
 def _checkpoint(case: _Case) -> str:
     """Check that the tree head carries the log's signature, and is not rolled back."""
-    head = case.services.reader.verified_head()
+    head = case.head or case.services.reader.verified_head()
     return f"{head.origin}, size {head.size}"
 
 
