@@ -37,13 +37,10 @@ def project_reattestations(conn: Connection, batch: Sequence[_Logged]) -> None:
     insert_rows(conn, _REATTESTATIONS, rows)
 
 
-def reattestations_of(conn: Connection, leaf_hash: bytes) -> Sequence[RowMapping]:
-    """Return the records (leaf_hash, time_ms, keyid) that re-attest a record, oldest first."""
-    query = select(_BY.c.leaf_hash, _BY.c.time_ms, _BY.c.keyid).join(
-        _REATTESTATIONS, _REATTESTATIONS.c.record_idx == _BY.c.idx
-    )
-    query = query.where(_REATTESTATIONS.c.of_record == leaf_hash).order_by(_BY.c.idx)
-    return conn.execute(query).mappings().all()
+def reattestations_of(conn: Connection, leaf_hash: bytes) -> Sequence[int]:
+    """Return where the records that re-attest a record lie in the log, oldest first."""
+    query = select(_REATTESTATIONS.c.record_idx).where(_REATTESTATIONS.c.of_record == leaf_hash)
+    return conn.scalars(query.order_by(_REATTESTATIONS.c.record_idx)).all()
 
 
 def signed_since(

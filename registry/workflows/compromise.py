@@ -15,7 +15,7 @@ from registry.catalog.graph import chunked
 from registry.catalog.projector import ASSET_KINDS
 from registry.core import trust_predicates
 from registry.core.digests import asset_id, record_id
-from registry.core.statements import Subject, predicate_name, predicate_uri
+from registry.core.statements import Subject, predicate_name
 from registry.core.times import format_time
 from registry.core.trust import ROLE_FOR, TrustState
 from registry.core.trust_answers import (
@@ -31,10 +31,9 @@ from registry.store.types import table_of
 from registry.workflows import choose
 from registry.workflows.key_names import key_named
 from registry.workflows.services import Services
-from registry.workflows.standing import vouching
+from registry.workflows.standing import PREDICATE_REATTESTATION, vouching
 from registry.workflows.submit import declare
 
-PREDICATE_REATTESTATION = predicate_uri("reattestation")
 _ROLE = ROLE_FOR[PREDICATE_REATTESTATION]
 _SUBJECTS = table_of(SubjectRow)
 _AT_ONCE = 16
@@ -72,7 +71,9 @@ def affected(
     with read(services.engine) as conn:
         rows = signers.signed_since(conn, keyid, since, limit=min(limit, most), offset=offset)
         assets = _assets(conn, rows)
-        records = tuple(_affected(conn, state, row, assets.get(row["idx"], ())) for row in rows)
+        records = tuple(
+            _affected(services, conn, state, row, assets.get(row["idx"], ())) for row in rows
+        )
         count = signers.count_signed_since(conn, keyid, since)
         left = signers.count_doubtful(conn, keyid, since, state.compromised)
     told = None if declared is None or since_ms is not None else declared.record
@@ -91,7 +92,7 @@ def reattest(
     chosen = choose.rows(services, choose.by_ids(services, texts).reasons)
     state = services.reader.trust()
     with read(services.engine) as conn:
-        due = [row for row in chosen if _is_doubtful(conn, state, row)]
+        due = [row for row in chosen if _is_doubtful(services, conn, state, row)]
     if not due:
         raise InputError(
             "the signer of none of these records is in doubt",
@@ -183,13 +184,17 @@ def _vouch_one(services: Services, row: RowMapping, reason: str, actor: str | No
     return Reattested(record, receipt.record, receipt.index)
 
 
-def _is_doubtful(conn: Connection, state: TrustState, row: RowMapping) -> bool:
+def _is_doubtful(services: Services, conn: Connection, state: TrustState, row: RowMapping) -> bool:
     doubted = state.doubted(row["keyid"], row["time_ms"]) is not None
-    return doubted and not vouching(conn, state, row["keyid"], row["leaf_hash"])
+    return doubted and not vouching(services, conn, state, row["keyid"], row["leaf_hash"])
 
 
 def _affected(
-    conn: Connection, state: TrustState, row: RowMapping, assets: Iterable[str]
+    services: Services,
+    conn: Connection,
+    state: TrustState,
+    row: RowMapping,
+    assets: Iterable[str],
 ) -> AffectedRecord:
     return AffectedRecord(
         record=record_id(row["leaf_hash"].hex()),
@@ -197,7 +202,7 @@ def _affected(
         time=format_time(row["time_ms"]),
         predicate=predicate_name(row["predicate_type"]) or row["predicate_type"],
         assets=tuple(assets),
-        reattested_by=vouching(conn, state, row["keyid"], row["leaf_hash"]),
+        reattested_by=vouching(services, conn, state, row["keyid"], row["leaf_hash"]),
     )
 
 

@@ -12,11 +12,14 @@ from sqlalchemy import Connection
 
 from registry.catalog import signers
 from registry.core.digests import record_id
+from registry.core.statements import predicate_uri
 from registry.core.times import format_time
 from registry.core.trust import ROLE_FOR, TrustState, compromise_error
 from registry.store.transaction import read
 from registry.workflows.services import Services
 from registry.workflows.view import RecordView
+
+PREDICATE_REATTESTATION = predicate_uri("reattestation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def standing(services: Services, view: RecordView) -> Standing:
     if since is None:
         return Standing(keyid, roles, key is not None)
     with read(services.engine) as conn:
-        by = vouching(conn, newest, keyid, view.entry.leaf_hash())
+        by = vouching(services, conn, newest, keyid, view.entry.leaf_hash())
     return Standing(keyid, roles, key is not None, since, by)
 
 
@@ -66,13 +69,24 @@ def check_standing(services: Services, view: RecordView) -> str:
     return f"compromised since {since}, re-attested by {', '.join(found.reattested_by)}"
 
 
-def vouching(conn: Connection, state: TrustState, keyid: str, leaf_hash: bytes) -> tuple[str, ...]:
-    """Return the re-attestations of a record that count: by another key, believed at its time."""
-    return tuple(
-        record_id(row["leaf_hash"].hex())
-        for row in signers.reattestations_of(conn, leaf_hash)
-        if row["keyid"] != keyid and state.doubted(row["keyid"], row["time_ms"]) is None
-    )
+def vouching(
+    services: Services, conn: Connection, state: TrustState, keyid: str, leaf_hash: bytes
+) -> tuple[str, ...]:
+    """Return the re-attestations of a record that count: by another key, believed at its time.
+
+    The projection only says where to look; each is read from the log.
+    """
+    record = record_id(leaf_hash.hex())
+    found = []
+    for index in signers.reattestations_of(conn, leaf_hash):
+        view = RecordView(services, index)
+        if view.statement.predicate_type != PREDICATE_REATTESTATION:
+            continue
+        by = view.envelope.signatures[0].keyid
+        sound = by != keyid and state.doubted(by, view.entry.time_ms) is None
+        if sound and view.statement.predicate["record"] == record:
+            found.append(view.entry.record_id)
+    return tuple(found)
 
 
 def _signer(services: Services, view: RecordView, newest: TrustState) -> str:

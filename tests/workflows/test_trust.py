@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, insert
 
 from registry.catalog import signers
 from registry.core.answers import Receipt
@@ -16,9 +17,13 @@ from registry.errors import GenopsError, KeyFileError
 from registry.factory import create_registry, open_home
 from registry.sdk import Registry
 from registry.signing.keys import generate_key, public_pem
+from registry.store.catalog_tables import ReattestationRow
+from registry.store.transaction import write
+from registry.store.types import table_of
 from registry.workflows.role_keys import role_files
 from registry.workflows.trust import KeyRequest, Wish, sign_proposal
 
+REATTESTATIONS = table_of(ReattestationRow)
 Make = Callable[..., Generation]
 
 
@@ -232,6 +237,24 @@ def test_vouching_by_a_key_that_was_stolen_itself_does_not_count(
     assert registry.trust.affected(key).open == 2
     registry.trust.reattest([asset], reason="seen again", actor="Kim")
     assert failed(registry, asset) == set()
+
+
+@pytest.mark.parametrize("of_another", [True, False])
+def test_a_row_in_the_catalog_vouches_for_nothing(
+    stolen: tuple[Registry, list[Receipt], str], of_another: bool
+) -> None:
+    """Its owner points it at a record of another key, or at a re-attestation of another record."""
+    registry, made, _ = stolen
+    other = registry.taint(made[0].assets[0], reason="another").index
+    if of_another:
+        other = registry.trust.reattest([made[2].record], reason="r", actor="Eve").items[0].index
+    row = {"record_idx": other, "of_record": bytes.fromhex(made[1].record.removeprefix("rec:"))}
+    with write(registry._services.engine) as conn:
+        conn.execute(delete(REATTESTATIONS).where(REATTESTATIONS.c.record_idx == other))
+        conn.execute(insert(REATTESTATIONS).values(row))
+    assert failed(registry, made[1].assets[0]) == {"signer"}
+    assert registry.check_catalog()
+    registry.rebuild_catalog()
 
 
 def test_the_list_of_what_is_open_is_read_in_pages(
