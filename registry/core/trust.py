@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.core.digests import is_sha256
 from registry.core.dsse import Envelope, keyid, spki_from_pem, verify_p256
 from registry.core.notes import VerifierKey
 from registry.core.statements import (
@@ -74,7 +75,7 @@ class TrustKey:
             key = cls(
                 document["keyid"],
                 document["publicKeyPem"],
-                tuple(document["roles"]),
+                _roles(document["roles"]),
                 parse_time(document["notBefore"]),
                 None if until is None else parse_time(until),
                 document["algorithm"],
@@ -84,8 +85,6 @@ class TrustKey:
             raise _invalid(f"a key is malformed: {error!r}") from None
         if key.keyid != keyid(der) or key.algorithm != ALGORITHM:
             raise _invalid(f"key {key.keyid!r} does not have the id or algorithm that it claims")
-        if not key.roles or not set(key.roles) <= set(ROLES):
-            raise _invalid(f"key {key.keyid} has no role, or one that is not known")
         return key
 
     def to_document(self) -> dict[str, Any]:
@@ -141,7 +140,7 @@ class TrustState:
             listed = predicate["keys"]
             threshold = predicate["thresholds"]["admin"] if version > 1 else 1
             compromised = predicate["compromised"] if version > 1 else []
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise _invalid(f"it lacks {error}") from None
         if vkey.name != origin:
             raise _invalid("the log's key is not called after the origin")
@@ -309,6 +308,12 @@ def compromise_error(keyid: str, since_ms: int) -> TrustError:
     )
 
 
+def _roles(listed: Any) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not listed or any(role not in ROLES for role in listed):
+        raise _invalid("a key has no role, or one that is not known")
+    return tuple(listed)
+
+
 def _compromised(listed: Any) -> dict[str, int]:
     try:
         found = {item["keyid"]: parse_time(item["since"]) for item in listed}
@@ -316,6 +321,8 @@ def _compromised(listed: Any) -> dict[str, int]:
         raise _invalid(f"a compromise is malformed: {error!r}") from None
     if len(found) != len(listed) or len(found) > MAX_KEYS:
         raise _invalid(f"a key is compromised twice, or more than {MAX_KEYS} are")
+    if not all(isinstance(keyid, str) and is_sha256(keyid) for keyid in found):
+        raise _invalid("what is compromised is not a key's id")
     return found
 
 

@@ -19,6 +19,12 @@ from registry.errors import FormatError, TrustError
 
 NOW = 1_795_172_820_000
 TAINT = predicate_uri("taint")
+UNKNOWN_CURVE = """\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQgDQgAEjlM7b6C/e0YluzBmfAH7YH75+Lio
+D+9bMAYocDGHsqNz6x294DMYNm0Gn4Om9ZAAU8c2M8sEGyHFXhqGwfQAtA==
+-----END PUBLIC KEY-----
+"""
 
 
 def genesis(book: Any) -> TrustState:
@@ -161,6 +167,14 @@ def test_the_origin_never_changes_and_a_gap_shows(book: Any) -> None:
         lambda p: p["keys"][0].update(algorithm="rsa"),
         lambda p: p["keys"][0].update(roles=[]),
         lambda p: p["keys"][0].update(roles=["admin", "root"]),
+        lambda p: p["keys"][0].update(roles=["admin", ["admin"]]),
+        lambda p: p["keys"][0].update(roles={"admin": 1}),
+        lambda p: p["keys"][0].update(roles="admin"),
+        lambda p: p["keys"][0].update(keyid=[]),
+        lambda p: p["keys"][0].update(publicKeyPem=UNKNOWN_CURVE),
+        lambda p: p["keys"][0].update(publicKeyPem=["a"]),
+        lambda p: p["log"].update(vkey=7),
+        lambda p: p["log"].update(vkey=["a"]),
         lambda p: p["keys"][0].update(notBefore="soon"),
         lambda p: p["keys"][0].update(publicKeyPem="-----BEGIN PUBLIC KEY-----\n"),
         lambda p: p["keys"][0].pop("roles"),

@@ -183,6 +183,13 @@ def test_version_1_cannot_follow_version_2(book: Any, guarded: TrustState, admin
         lambda p: p.update(compromised=[{"keyid": "ab" * 32, "since": "then"}]),
         lambda p: p.update(compromised=p["compromised"] * 2),
         lambda p: p.update(compromised=7),
+        lambda p: p.update(compromised={"keyid": "since"}),
+        lambda p: p["compromised"][0].update(keyid="AB" * 32),
+        lambda p: p["compromised"][0].update(keyid=7),
+        lambda p: p["compromised"][0].update(keyid=[]),
+        lambda p: p["compromised"][0].update(since=7),
+        lambda p: p.update(thresholds=[2]),
+        lambda p: p.update(thresholds=2),
     ],
 )
 def test_a_malformed_second_version_is_refused(book: Any, state: TrustState, change: Any) -> None:
