@@ -34,12 +34,15 @@ def rekey(keys: Path, old: str | None, new: str | None, *, wait_s: float = 30.0)
     """
     with _locked(keys, wait_s):
         _finish(keys)
-        for path in keys.glob(f"*{_STAGED}"):  # of an attempt that never came to count
-            path.unlink()
+        _discard(keys)  # what a crash left of an attempt that never came to count
         secrets = list(_secrets(keys))
-        for path in secrets:
-            _stage(path, old, new)
-        sync_folder(keys)
+        try:
+            for path in secrets:
+                _stage(path, old, new)
+            sync_folder(keys)
+        except Exception:
+            _discard(keys)
+            raise
         write_secret(keys / MARKER, b"")
         _finish(keys)
     return len(secrets)
@@ -50,6 +53,11 @@ def finish(keys: Path, *, wait_s: float = 30.0) -> None:
     if (keys / MARKER).exists():
         with _locked(keys, wait_s):
             _finish(keys)
+
+
+def _discard(keys: Path) -> None:
+    for path in keys.glob(f"*{_STAGED}"):
+        path.unlink()
 
 
 def _finish(keys: Path) -> None:
@@ -113,4 +121,3 @@ def _locked(keys: Path, wait_s: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
-

@@ -88,9 +88,19 @@ def test_a_wrong_passphrase_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(KeyFileError) as error:
             rekey.rekey(folder, wrong, "second")
         assert error.value.code == "key.passphrase"
-    assert {name: (folder / name).read_bytes() for name in before} == before
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert opens(folder, ids, "first")
-    assert rekey.rekey(folder, "first", "second") == 5  # past what the attempts left
+
+
+def test_a_key_under_another_passphrase_changes_nothing(tmp_path: Path) -> None:
+    """Removing a passphrase must not leave plain copies of the keys that did open."""
+    folder = tmp_path / "keys"
+    fill(folder, "first")
+    generate_key(folder / "zoe.pem", "p256", "hers")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(KeyFileError, match=r"zoe\.pem"):
+        rekey.rekey(folder, "first", None)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_crash_at_any_step_leaves_the_old_or_the_new_one(
