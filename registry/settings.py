@@ -284,7 +284,7 @@ def _read_config(home: Home) -> dict[str, Any]:
             code="home.missing",
             hint="make one with `genops init`, or name another with --home or GENOPS_HOME",
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, nested too deeply
         raise HomeError(
             f"cannot read {home.config}: {error}",
             code="home.unreadable",

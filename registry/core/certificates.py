@@ -209,10 +209,11 @@ def _line_problems(line: Certified, proved: Mapping[str, EvidenceItem]) -> Itera
         statement = Statement.parse(item.envelope.payload)
         said = statement.predicate
         if line.erasure:
-            told = statement.predicate_type == PREDICATE_ERASURE and said["record"] == line.record
+            erases = statement.predicate_type == PREDICATE_ERASURE
+            told = erases and said.get("record") == line.record
             if not told or format_time(item.entry.time_ms) != line.time:
                 yield f"{line.record}: {name} is not its erasure at {line.time}"
-        elif statement.predicate_type != PREDICATE_HOLD or said["action"] != "place":
+        elif statement.predicate_type != PREDICATE_HOLD or said.get("action") != "place":
             yield f"{line.record}: {name} places no hold"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -162,7 +162,7 @@ def spki_from_pem(pem: str) -> bytes:
     """Return the SPKI DER of a P-256 public key in PEM; raises FormatError (`key.invalid`)."""
     try:
         key = serialization.load_pem_public_key(pem.encode("ascii"))
-    except (ValueError, UnicodeEncodeError) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError(f"not a public key in PEM: {error}", code="key.invalid") from None
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -183,7 +183,7 @@ def spki_to_pem(spki_der: bytes) -> str:
 def _public_key(spki_der: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_der_public_key(spki_der)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError(f"not a public key: {error}", code="key.invalid") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise FormatError("public key is not on P-256", code="key.invalid")

@@ -63,7 +63,7 @@ def _check_file(file: ModelFile) -> None:
         raise _modelset_error(f"path {file.path!r} is not a plain relative POSIX path")
     if not is_sha256(file.sha256):
         raise _modelset_error(f"digest of {file.path!r} is not a hex SHA-256")
-    if isinstance(file.size, bool) or not 0 <= file.size < jsonio.SAFE_INTEGER:
+    if type(file.size) is not int or not 0 <= file.size < jsonio.SAFE_INTEGER:
         raise _modelset_error(f"size of {file.path!r} is out of range")
 
 

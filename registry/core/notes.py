@@ -24,6 +24,15 @@ ED25519 = 0x01
 """Signature type of plain Ed25519 (C2SP signed-note)."""
 
 _PUBLIC_BYTES = 32
+_FIELD = 2**255 - 19
+_SMALL_ORDER = {
+    0,
+    1,
+    _FIELD - 1,
+    2707385501144840649318225287225658788936804267575313519463743609750303402022,
+    55188659117513257062467267217118295137698188065244968500265048394206261417927,
+}
+"""The y of the eight points of small order: under such a key, one signature covers any text."""
 _DASH = "\u2014 "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _VKEY = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/]+={0,2})")
@@ -89,6 +98,9 @@ class NoteKey:
                 "a note key has a name without spaces or plus signs, and 32 bytes",
                 code="vkey.invalid",
             )
+        y = int.from_bytes(self.public, "little") & ~(1 << 255)
+        if y >= _FIELD or y in _SMALL_ORDER:
+            raise FormatError("not a sound Ed25519 public key", code="vkey.invalid")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -209,7 +221,12 @@ def _parse_line(line: str) -> NoteSignature:
 
 
 def _is_key_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(c.isspace() or c < " " for c in name)
+    return bool(name) and "+" not in name and not any(map(_is_odd, name))
+
+
+def _is_odd(char: str) -> bool:
+    """Tell spaces, control characters, and halves of surrogate pairs, which have no UTF-8."""
+    return char.isspace() or char < " " or "\ud800" <= char <= "\udfff"
 
 
 def _unbase64(text: str, code: str) -> bytes:

@@ -1,7 +1,7 @@
 """YAML files that remember where everything stands, so that an error can point at it.
 
-A strict reading: one document, no aliases, no duplicate keys, no dates, and only `true` and
-`false` are booleans. Knows nothing of what a document means.
+A strict reading: one document, no aliases, no tags, no duplicate keys, no dates, and only `true`
+and `false` are booleans. Knows nothing of what a document means.
 """
 
 from __future__ import annotations
@@ -120,13 +120,20 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 
 
 def _refuse_bombs(text: str, name: str) -> None:
-    """Refuse aliases, a few of which can stand for more than memory holds, and deep nesting."""
+    """Refuse aliases, a few of which can stand for more than memory holds, tags, and deep nesting.
+
+    With a tag, a value says of which type it is: no document here needs one, and the library fails
+    on some that lie.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         index = event.start_mark.index if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
             what = f"alias *{event.anchor}: aliases are not taken"
             raise _error(name, text, index, what, "write the value out")
+        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag:
+            what = f"tag {event.tag}: tags are not taken"
+            raise _error(name, text, index, what, "leave it out", "policy.syntax")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

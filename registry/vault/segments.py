@@ -211,10 +211,8 @@ def _pointer(
 
 
 def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import yaml  # noqa: PLC0415  # only segments need it
-
     try:
-        document = yaml.safe_load(pointer.read_text("utf-8"))
+        document = _load_yaml(pointer.read_text("utf-8"))
         out, meta = document["outs"][0], document["meta"]["genops"]
         texts = (out["md5"], *(meta[f"{name}_sha256"] for name in ("manifest", "sums", CHECKPOINT)))
         fits = meta["format"] == FORMAT and all(isinstance(text, str) for text in texts)
@@ -222,11 +220,21 @@ def _parse_pointer(pointer: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         fits = fits and _MANIFEST.fullmatch(out["md5"]) is not None
     except FileNotFoundError:
         raise MaterialError(f"there is no segment at {pointer}", code="material.missing") from None
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
-        raise _invalid(pointer, repr(error)) from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise _invalid(pointer, f"{type(error).__name__}: {str(error)[:200]}") from None
     if not fits:
         raise _invalid(pointer, f"it is not of format {FORMAT}")
     return out, meta
+
+
+def _load_yaml(text: str) -> Any:
+    """Return a YAML document; raises ValueError for whatever the library stumbles over."""
+    import yaml  # noqa: PLC0415  # only segments need it
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"not YAML: {error}") from None
 
 
 def _write_pointer(pointer: Path, document: Mapping[str, Any]) -> None:

@@ -123,7 +123,9 @@ def test_only_p256_keys_are_keys(keys: Callable[[int], Any]) -> None:
     pem = p384.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    for bad in (der, b"", keys(7).spki[:-1]):
+    unknown_curve = keys(7).spki.replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x08")
+    unknown_kind = keys(7).spki.replace(b"\x3d\x02\x01", b"\x3d\x02\x09")
+    for bad in (der, b"", keys(7).spki[:-1], unknown_curve, unknown_kind):
         with pytest.raises(FormatError):
             dsse.verify_p256(bad, b"m", b"s")
     for bad_pem in (pem.decode(), "", "é"):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from registry.core import checkpoints, evidence, merkle
 from registry.core.checkpoints import Checkpoint
@@ -321,3 +323,10 @@ def test_the_core_imports_nothing_but_itself_and_pure_libraries() -> None:
                     assert node not in tree.body, "these are imported when first used"
                 elif top == "cryptography":
                     assert top in allowed
+
+
+@given(st.binary(max_size=9), st.binary(max_size=9), st.binary(max_size=9))
+def test_the_first_difference_is_the_first(head: bytes, one: bytes, other: bytes) -> None:
+    at = evidence.first_difference(head + one, head + other)
+    assert (head + one)[:at] == (head + other)[:at]
+    assert (head + one)[at : at + 1] != (head + other)[at : at + 1] or one == other

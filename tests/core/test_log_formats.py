@@ -263,6 +263,8 @@ def test_tile_paths_round_trip(level: int | None, index: int, width: int) -> Non
         "tile/0/../000",
         "tile/0/000\n",
         "tile/0/\u0660\u0660\u0660",
+        f"tile/0/{'x001/' * 6}000",
+        f"tile/0/{'x001/' * 2000}000",
     ],
 )
 def test_other_tile_paths_are_refused(path: str) -> None:
@@ -362,3 +364,11 @@ def test_a_proof_commits_to_its_leaf_only(book: Any) -> None:
         TlogProof(2, item.proof.hashes, item.proof.checkpoint).verify(leaf, book.vkey)
     with pytest.raises(IntegrityError):
         item.proof.verify(merkle.leaf_hash(b""), book.vkey)
+
+
+@pytest.mark.parametrize("name", ["log\udc80", "\ud800", "log\u2028x", "log x", "a+b", ""])
+def test_a_key_name_that_cannot_stand_in_a_note_is_refused(name: str) -> None:
+    key, _ = signer(1, "log.example/1")
+    with pytest.raises(FormatError) as refused:
+        VerifierKey(name, key.public)
+    assert refused.value.code == "vkey.invalid"

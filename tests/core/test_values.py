@@ -79,6 +79,8 @@ def test_modelset_refuses_paths_that_are_not_plain(path: str) -> None:
         [ModelFile("a", 1, HEX), ModelFile("a", 2, HEX)],
         [ModelFile("a", -1, HEX)],
         [ModelFile("a", 2**53, HEX)],
+        [ModelFile("a", 0.5, HEX)],  # type: ignore[arg-type]  # as a hostile manifest says
+        [ModelFile("a", True, HEX)],
         [ModelFile("a", 1, HEX.upper())],
     ],
 )

@@ -130,7 +130,21 @@ def test_a_missing_part_of_a_segment_is_told_as_such(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "outs: []\n", "{", "outs:\n- md5: 1\nmeta: {genops: {format: other}}\n", "a: b\n"]
+    "text",
+    [
+        "",
+        "outs: []\n",
+        "{",
+        "outs:\n- md5: 1\nmeta: {genops: {format: other}}\n",
+        "a: b\n",
+        "a: 2001-99-99\n",
+        "a: !!bool x\n",
+        "a: !!timestamp x\n",
+        "a: !!int ''\n",
+        f"a: {'9' * 5000}\n",
+        "[" * 5000,
+    ],
+    ids=lambda text: text[:20].strip(),
 )
 def test_a_pointer_that_is_not_ours_is_refused(vault: Vault, pointer: Path, text: str) -> None:
     pointer.write_text(text)

@@ -147,7 +147,7 @@ def _unpack(stream: IO[bytes], into: Path) -> None:
                 content = tar.extractfile(member)
                 assert content is not None  # noqa: S101  # a plain file, as was checked
                 _write_new(into / member.name, content)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # odd numbers
         raise exports.invalid(f"it is no tar of one ({error})") from None
 
 
@@ -157,12 +157,12 @@ def _check_member(member: tarfile.TarInfo) -> None:
 
 
 def _write_new(target: Path, content: IO[bytes]) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with target.open("xb") as file:
             shutil.copyfileobj(content, file, _CHUNK)
-    except FileExistsError:
-        raise exports.invalid(f"it holds {target.name} twice") from None
+    except (FileExistsError, NotADirectoryError):
+        raise exports.invalid(f"it holds {target.name} twice, or below a file") from None
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Path]]:
