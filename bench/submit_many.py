@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from bench import inputs
+from bench import inputs, processes
 from bench.harness import Bar, Row, Size, Subject, timed
 from registry.factory import assemble
 from registry.workflows import setup
@@ -21,6 +21,7 @@ from registry.workflows.services import Services
 
 T = TypeVar("T")
 
+PROCESSES = 4
 WANTED = 3000
 WANTED_CHECK = 5000
 CHAIN = (
@@ -38,7 +39,7 @@ def measure(place: Path, size: Size) -> Subject:
         setting=f"{size.submissions} statements of about 2 KB, built, sealed and signed before, as "
         f"workers do; {size.callers} threads of one process; the median of {size.rounds} rounds, "
         "each on a fresh registry. Without putting blobs into the vault.",
-        rows=(*rows, *_postgres(place, size), *_peer(place, size)),
+        rows=(*rows, _in_processes(place, size), *_postgres(place, size), *_peer(place, size)),
         bars=(
             Bar("submissions embedded", f"≥ {WANTED:,}/s", f"{rate:,.0f}/s", rate >= WANTED),
             Bar(
@@ -79,6 +80,19 @@ def _checked(services: Services, jobs: int) -> float:
     if not report.ok:
         raise RuntimeError(f"the log does not verify: {report.problems}")
     return report.size / taken[0]
+
+
+def _in_processes(place: Path, size: Size) -> Row:
+    """Let as many callers come from several processes, which take turns."""
+    rates = []
+    callers, count = size.callers // PROCESSES, size.submissions // PROCESSES
+    for number in range(size.rounds):
+        home = place / f"processes{number}"
+        with _home(home):
+            pass
+        rates.append(processes.rate(home, PROCESSES, callers, count))
+    name = f"registry on SQLite, {size.callers} callers in {PROCESSES} processes"
+    return Row(name, statistics.median(rates), "/s", "the same chain, one home")
 
 
 def _postgres(place: Path, size: Size) -> Iterator[Row]:
