@@ -111,3 +111,30 @@ def recover(
         )
     emit(done, recovered, as_json=json)
     raise typer.Exit(0 if done.ok else 1)
+
+
+def retry(
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="mlflow or vault; else both."),
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Send to the mirrors again what they refused, lack, or hold otherwise than the log.
+
+    Compares every copy with the log first. Ends with 1 when something could not be sent.
+
+    For example:
+      genops mirror retry
+      genops mirror retry --target vault
+    """
+    from registry.cli.opening import opened_here
+    from registry.cli.output import emit
+    from registry.cli.render.recovery import retried
+
+    with opened_here(home, "mirror retry") as registry:
+        chosen = target or ["mlflow", "vault"]
+        reports = [registry.recovery.retry_mirror(name) for name in chosen]
+        emit(reports, retried, as_json=json)
+    raise typer.Exit(1 if any(r.failed or r.error for r in reports) else 0)

@@ -99,6 +99,7 @@ def answer_types() -> Mapping[str, Any]:
         "mirror sync": list[answers.MirrorReport],
         "mirror status": list[answers.MirrorReport],
         "mirror check": own.MirrorCheck,
+        "mirror retry": list[recovery_answers.RetryReport],
         "export": transfers.ExportReport,
         "backup": transfers.ExportReport,
         "import": transfers.ImportReport,

@@ -8,6 +8,7 @@ import typer
 
 from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json
+from registry.cli.recovery import retry
 from registry.errors import InputError
 
 catalog = subcommands("Rebuild the catalog; declare and list models.")
@@ -168,13 +169,20 @@ def status(home: Home = None, json: Json = False) -> None:
 
 
 @mirror.command("check", cls=Verb)
-def check(home: Home = None, json: Json = False) -> None:
-    """Compare MLflow's copies with the log.
+def check(
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="mlflow or vault.")
+    ] = "mlflow",
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Compare a mirror's copies with the log: MLflow's traces, or the vault's segments.
 
     Records that still wait are left out. Ends with 1 when a copy was altered or is gone.
 
     For example:
       genops mirror check
+      genops mirror check --target vault
     """
     from registry.cli.answers import MirrorCheck
     from registry.cli.opening import opened_here
@@ -182,6 +190,9 @@ def check(home: Home = None, json: Json = False) -> None:
     from registry.cli.render.reports import mirror_check
 
     with opened_here(home, "mirror check") as registry:
-        found = registry.check_mirror("mlflow")
-    emit(MirrorCheck("mlflow", not found, found), mirror_check, as_json=json)
+        found = registry.check_mirror(target)
+    emit(MirrorCheck(target, not found, found), mirror_check, as_json=json)
     raise typer.Exit(1 if found else 0)
+
+
+mirror.command("retry", cls=Verb)(retry)

@@ -86,6 +86,18 @@ class RecoverReport(Answer):
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RetryReport(Answer):
+    """What was asked of one mirror again: records queued anew, sent, refused and still waiting."""
+
+    target: str
+    again: int
+    sent: int
+    failed: int
+    pending: int
+    error: str
+
+
 def ranges(indices: Iterable[int]) -> tuple[str, ...]:
     """Return ascending numbers as runs: `5`, `7-9`."""
     runs: list[list[int]] = []

@@ -72,6 +72,13 @@ class Outbox:
         with write(self._engine) as conn:
             conn.execute(update(_ROWS).where(_ROWS.c.id.in_(ids)).values(change))
 
+    def reset(self, target: str) -> int:
+        """Let rows that failed be due now, as if they were new; returns how many there are."""
+        failed = (_ROWS.c.target == target) & (_ROWS.c.attempts > 0)
+        new = {"attempts": 0, "next_ms": 0, "error": ""}
+        with write(self._engine) as conn:
+            return conn.execute(update(_ROWS).where(failed).values(new)).rowcount
+
     def requeue(self, target: str, indices: Sequence[int]) -> int:
         """Ask for fresh copies of records; returns how many were not already waiting.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
-    from registry.core.recovery_answers import KnownHead
+    from registry.core.recovery_answers import KnownHead, RetryReport
 
 
 class Recovery:
@@ -25,3 +25,12 @@ class Recovery:
         from registry.workflows.recovery.freshness import compared_heads
 
         return tuple(found.head() for found in compared_heads(self._services))
+
+    def retry_mirror(self, target: str) -> RetryReport:
+        """Send again what a mirror refused, lacks, or holds otherwise than the log.
+
+        Raises InputError for an unknown mirror, UnavailableError when it is down.
+        """
+        from registry.workflows.mirror import retry
+
+        return retry(self._services, target)

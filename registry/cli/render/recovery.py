@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 
-from registry.cli.render.parts import BAD, GOOD, WARN, fields, lines, literal
+from registry.cli.render.parts import BAD, GOOD, WARN, fields, lines, literal, table
 from registry.cli.text import plural
-from registry.core.recovery_answers import KnownHead, RecoverReport, RestoreReport
+from registry.core.recovery_answers import KnownHead, RecoverReport, RestoreReport, RetryReport
 
 
 def restored(done: RestoreReport) -> RenderableType:
@@ -80,3 +82,9 @@ def _ranges(ranges: tuple[str, ...], since: str | None) -> str | None:
     if not ranges:
         return None
     return ", ".join(ranges) + (f", recorded since {since}" if since else "")
+
+
+def retried(reports: Sequence[RetryReport]) -> RenderableType:
+    """Return what was sent to each mirror again."""
+    rows = [(r.target, r.again, r.sent, r.failed, r.pending, literal(r.error)) for r in reports]
+    return table(("mirror", "again", "sent", "failed", "waiting", ""), rows, fold=(5,))
