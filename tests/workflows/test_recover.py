@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -282,3 +284,33 @@ def test_a_fork_is_explained_and_nothing_is_changed(
     assert size_of(home) == scene.old + records
     assert run(["log", "recover", "--home", str(home)]) == 1
     assert "forked" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- the documented drills
+
+PAGE = Path(__file__).parents[2] / "docs" / "recovery.md"
+
+
+def test_the_drills_of_the_documentation_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    with create_registry("studio", name="studio") as registry:
+        registry.record(make_generation(1))
+    shutil.copy("studio/registry.db", "yesterday.db")
+    with open_home("studio") as registry:
+        registry.record(make_generation(2))
+    for block in blocks:
+        lines = [line[2:].partition(" #")[0] for line in block.splitlines()]
+        if any("recover" in line for line in lines):
+            for path in Path("studio").glob("registry.db*"):
+                path.unlink()
+            shutil.copy("yesterday.db", "studio/registry.db")
+            assert run(["list", "--home", "studio"]) == 1
+        for line in lines:
+            assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr())
+    for home in ("studio", "restored", "again"):
+        with open_home(home) as registry:
+            assert registry.log.head().size == 3
+            assert registry.get(registry.list()[0].id).text == "readable"

@@ -44,11 +44,11 @@ from registry.workflows.recovery.filling import Beside, add_fingerprints, write_
 from registry.workflows.recovery.freshness import Found, all_heads, refuse_older, stored_head
 from registry.workflows.recovery.sources import (
     ExportSource,
-    MlflowSource,
     Source,
     VaultSource,
     agree,
     in_cache,
+    mlflow_source,
 )
 from registry.workflows.services import Services
 from registry.workflows.transfer.exporting import Steps, no_steps, signed_head
@@ -208,16 +208,16 @@ def _first_difference(case: _Case) -> int | None:
 def _probed(case: _Case) -> RecoverReport:
     """Return the report of a log that no checkpoint says to be behind; MLflow may know more."""
     try:
-        mirror = MlflowSource(case.services)
+        mirror = mlflow_source(case.services)
         ahead = [
             index
             for index in range(case.head.size, case.head.size + _PROBE)
-            if mirror.record(index) is not None
+            if mirror is not None and mirror.record(index) is not None
         ]
     except (UnavailableError, MissingExtraError) as error:
         case.notes.append(f"MLflow was not asked: {error.message}")
         return case.report()
-    if not ahead:
+    if mirror is None or not ahead:
         return case.report()
     case.notes.append(
         f"MLflow holds record {ahead[-1]}, and no checkpoint at hand covers it: give a newer vault,"
@@ -279,9 +279,9 @@ def _gather(case: _Case, missing: Sequence[int], steps: Steps) -> _Gathered:
         steps("records looked up", number, len(missing))
     left = [index for index in missing if index not in gathered.records]
     try:
-        mirror = MlflowSource(case.services) if left else None
-        for number, index in enumerate(left, start=1):
-            assert mirror is not None  # noqa: S101  # there is something left
+        mirror = mlflow_source(case.services) if left else None
+        for number, index in enumerate(left if mirror else (), start=1):
+            assert mirror is not None  # noqa: S101  # else nothing is left
             _take(case, mirror, index, gathered)
             steps("records asked of MLflow", number, len(left))
     except (UnavailableError, MissingExtraError) as error:

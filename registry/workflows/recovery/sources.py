@@ -165,6 +165,17 @@ class MlflowSource:
         return any(one.keyid in self._keys for one in Envelope.parse(envelope).signatures)
 
 
+def mlflow_source(services: Services) -> MlflowSource | None:
+    """Return MLflow as a source, None for a home whose own MLflow was never written.
+
+    Raises MissingExtraError, UnavailableError.
+    """
+    settings = services.settings
+    if settings.mlflow_uri is None and not settings.home.mlflow.is_dir():
+        return None
+    return MlflowSource(services)
+
+
 def agree(entry: bytes, envelope: bytes) -> bool:
     """Tell whether an entry is well-formed and names this envelope."""
     try:
