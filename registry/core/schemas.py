@@ -6,7 +6,9 @@ first used. Schemas are given as values: reading them, and anything on a network
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +18,8 @@ from registry.errors import SchemaError
 
 SCHEMA_BASE = "https://w3id.org/genops/schema/"
 """A schema's `$id` is this and its key, such as `generation/v1`."""
+
+_END = re.compile(r"(?<!\\)\$")
 
 
 class _Validator(Protocol):
@@ -64,13 +68,12 @@ class SchemaSet:
 
     def reference_validator(self, key: str) -> Any:
         """Return the `jsonschema` validator of a schema: slow, with messages."""
-        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
         from referencing import Registry  # noqa: PLC0415
         from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
 
         resources = [(uri, DRAFT202012.create_resource(doc)) for uri, doc in self._by_uri()]
         registry = Registry().with_resources(resources)
-        return Draft202012Validator(dict(self._document(key)), registry=registry)
+        return _reference_kind()(dict(self._document(key)), registry=registry)
 
     def _validator(self, key: str) -> _Validator:
         found = self._compiled.get(key)
@@ -94,6 +97,22 @@ class SchemaSet:
             return self.documents[key]
         except KeyError:
             raise SchemaError(f"there is no schema {key}", code="schema.unknown") from None
+
+
+@functools.cache
+def _reference_kind() -> Any:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
+    from jsonschema.validators import extend  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    return extend(Draft202012Validator, {"pattern": _pattern})
+
+
+def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
+    """Match as JSON Schema does: to Python, `$` also stands before a newline at the end."""
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    if isinstance(instance, str) and not re.search(_END.sub(r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _shorten(message: str, limit: int = 300) -> str:

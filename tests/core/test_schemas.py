@@ -149,3 +149,13 @@ def test_an_unknown_predicate_is_refused(schemas: SchemaSet, kind: Any) -> None:
 def test_a_missing_schema_is_refused() -> None:
     with pytest.raises(SchemaError):
         SchemaSet({}).check("taint/v1", {})
+
+
+@pytest.mark.parametrize("text", ["2026-11-20T11:07:00.000Z\n", "2026-11-20T11:07:00.000Z\n\n"])
+def test_both_validators_end_a_text_where_it_ends(schemas: SchemaSet, text: str) -> None:
+    document = load(ROOT / "entry/examples/valid-first.json")
+    assert fast(schemas, "entry/v1", document)
+    assert schemas.explain("entry/v1", document) == ""
+    document["time"] = text
+    assert not fast(schemas, "entry/v1", document)
+    assert schemas.explain("entry/v1", document).startswith("/time: ")

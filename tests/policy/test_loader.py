@@ -133,6 +133,7 @@ def test_what_does_not_fit_is_refused_at_its_place(
         ("name: a\nversion: '1'\nname: b\n", "policy.invalid", ":3:1: key name stands twice"),
         ("1: 2\n", "policy.invalid", ":1:1: a key must be text"),
         ("- a\n", "policy.invalid", "is not of type 'object'"),
+        ('name: "test\\n"\nversion: "1"\n' + RULE, "policy.invalid", ":1:7: name: "),
         (HEAD + "rules: []\n", "policy.invalid", ":3:8: rules: [] should be non-empty"),
         (HEAD + RULE.replace("block", "warn"), "policy.empty", "no rule that can deny"),
         (HEAD + RULE + RULE.split("\n", 1)[1], "policy.duplicate-rule", ":9:9: a second rule"),
