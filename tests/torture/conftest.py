@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("torture")
     group.addoption("--kills", type=int, default=1000, help="processes killed while they record")
     group.addoption("--cuts", type=int, default=3000, help="simulated power cuts")
+    group.addoption("--cases", type=int, default=1_000_000, help="hostile inputs to parsers")
     group.addoption("--seed", type=int, default=None, help="the seed of all chances")
 
 
