@@ -19,7 +19,7 @@ from tests.faults.traces import Life
 
 pytestmark = pytest.mark.usefixtures("traceable")
 
-CUTS = 40
+CUTS = 30
 
 
 @pytest.fixture(scope="module")
