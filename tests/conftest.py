@@ -119,6 +119,8 @@ def postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own
         server = pgserver.get_server(Path(folder) / "data")
+        server.psql("ALTER SYSTEM SET fsync = off;")  # no test here cuts the power
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri(driver="psycopg")
         server.cleanup()
 
