@@ -216,7 +216,9 @@ def test_no_key_vouches_for_what_it_signed_itself(sound: Registry, generation: M
     key = keyid(sound, "reviewer")
     since = parse_time(taint.time)
     sound.trust.compromise(key, since_ms=since, reason="stolen")
-    refused("trust.compromised", sound.trust.reattest, [taint.record], reason="r", actor="Eve")
+    reattest = sound.trust.reattest
+    error = refused("trust.compromised", reattest, [taint.record], reason="r", actor="Eve")
+    assert "genops keys rotate reviewer" in error.hint
     sound.trust.rotate("reviewer")
     (item,) = sound.trust.reattest([taint.record], reason="r", actor="Eve").items
     assert item.record == taint.record
