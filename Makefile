@@ -27,8 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Run the main job end to end in .demo/
 	$(BIN)/genops demo --home .demo/home
 
+# A file's tests share one process, and what they set up once; more than four processes gain nothing.
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 torture: $(STAMP) ## Run the tests that take minutes to hours (TORTURE="--kills 5000")
 	$(BIN)/python -m pytest tests/torture $(TORTURE)

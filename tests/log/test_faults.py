@@ -31,6 +31,7 @@ from registry.store.log_tables import LogEntryRow
 from registry.store.sidecar_tables import OutboxRow
 from registry.store.transaction import read
 from registry.store.types import table_of
+from tests.folders import let_others_in
 from tests.log.conftest import Lab, in_threads
 
 KEY = bytes(range(32))
@@ -405,8 +406,7 @@ print(reader.verified_head().size, len(list(reader.records())), reader.inclusion
 )
 def test_a_read_only_home_reads_and_proves(lab: Lab, tmp_path: Path) -> None:
     lab.fill(3)
-    for path in (*tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
+    let_others_in(tmp_path)
     done = subprocess.run(
         [
             sys.executable,

@@ -22,6 +22,7 @@ from registry.errors import (
     UnavailableError,
 )
 from registry.signing.sealing import KEY_BYTES, Keyring, decrypt, encrypt
+from tests.folders import let_others_in
 
 KEY = bytes(range(32))
 ONE, TWO = "1" * 64, "2" * 64
@@ -243,7 +244,8 @@ def test_a_read_only_keyring_reads_and_does_not_write(
     if not live:
         keyring.close()
     os.chown(keys / "sealing.key", 65534, 65534)
-    for path in (*tmp_path.rglob("*"), *tmp_path.parents[:2], tmp_path):
+    let_others_in(tmp_path)
+    for path in tmp_path.rglob("*"):
         if path.name != "sealing.key":
             path.chmod(0o755 if path.is_dir() else 0o644)
     done = subprocess.run(

@@ -20,6 +20,7 @@ from registry.settings import Home, Limits, Settings
 from registry.store.engine import is_read_only, open_engine
 from registry.store.migrate import HEAD_REVISION
 from registry.store.transaction import read, write
+from tests.folders import let_others_in
 
 INSERT_ENVELOPE = text("INSERT INTO envelopes (sha256, data) VALUES (:sha256, :data)")
 
@@ -196,8 +197,7 @@ def test_a_home_of_another_user_reads_and_does_not_write(
         conn.execute(INSERT_ENVELOPE, {"sha256": b"a", "data": b"b"})
     if not live:
         engine.dispose()
-    for folder in (settings.home.root, *settings.home.root.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(settings.home.root)
     done = subprocess.run(
         [sys.executable, "-c", READ_AS_NOBODY, str(settings.home.root)],
         capture_output=True,

@@ -28,6 +28,7 @@ from registry.factory import create_registry, open_home, open_registry
 from registry.sdk import Registry
 from registry.store.transaction import read
 from registry.workflows.maintain import projection_rows
+from tests.folders import let_others_in
 
 Make = Callable[..., Generation]
 
@@ -137,8 +138,7 @@ def test_a_home_that_others_own_is_read_and_not_written(
     registry.close()
     mine, theirs = registry.settings.home.root, tmp_path / "theirs"
     shutil.copytree(mine, theirs)
-    for folder in (*tmp_path.parents[:2], tmp_path, theirs):
-        folder.chmod(0o755)
+    let_others_in(tmp_path, theirs)
     (theirs / "keys").chmod(0o755)  # the public halves are for everybody, the keys stay 0600
     done = subprocess.run(
         [sys.executable, "-c", AS_ANOTHER_USER, str(mine), str(theirs)],
