@@ -50,9 +50,9 @@ def propose(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write a change of trust for other admins to sign, signed by this home's admin key.
+    """Write a change of trust for other admins to sign.
 
-    Several changes make one proposal. It holds for the newest trust record only. Keys that are
+    This home's admin key signs it first. Several changes make one proposal. It holds for the newest trust record only. Keys that are
     made for it count once it was submitted.
 
     For example:

@@ -15,7 +15,7 @@ keys = subcommands("See and change the keys that sign records.")
 
 @keys.command("list", cls=Verb)
 def list_keys(home: Home = None, json: Json = False) -> None:
-    """List the keys that the log trusts, with those whose time is over.
+    """List the keys that the log trusts, or trusted.
 
     For example:
       genops keys list
@@ -130,10 +130,10 @@ def rotate(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Give roles of this home new keys, and close the windows of the old ones.
+    """Give roles of this home new keys.
 
-    The new key is made, trusted and used from here on; the old file stays. What the old key signed
-    stays believed.
+    A new key is made, trusted and used from here on, and the window of the old one closes. The old
+    file stays, and what it signed stays believed.
 
     For example:
       genops keys rotate generator
@@ -159,9 +159,9 @@ def revoke(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Close the windows of keys now; what they signed before stays believed.
+    """Close the windows of keys now.
 
-    For a key that was stolen, `genops keys compromise` disowns what the thief signed, too.
+    What they signed before stays believed. For a key that was stolen, `genops keys compromise` disowns what the thief signed, too.
 
     For example:
       genops keys revoke 3f9a0c41 --reason "the worker was retired"
@@ -223,9 +223,9 @@ def passphrase(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Set, change or remove the passphrase of all secrets of a home, all at once.
+    """Set, change or remove the passphrase of a home.
 
-    Signing keys, the key of sealed texts and the key of pseudonyms. The old passphrase is taken
+    It protects signing keys, the key of sealed texts and the key of pseudonyms, all at once. The old passphrase is taken
     from GENOPS_PASSPHRASE, the new one from GENOPS_NEW_PASSPHRASE, and both are asked for on a
     terminal. After a crash either the old or the new one opens everything.
 

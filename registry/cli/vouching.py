@@ -50,9 +50,9 @@ def reattest(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Vouch for records whose key was compromised, by the reviewer's key.
+    """Vouch for records whose key was compromised.
 
-    Nobody can vouch for a record of their own, nor a key for what it signed itself.
+    That is signed by the reviewer's key. Nobody can vouch for a record of their own, nor a key for what it signed itself.
 
     For example:
       genops keys reattest 3f2a9c81 --reason "as in the farm's logs" --actor Eve
