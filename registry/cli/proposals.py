@@ -52,8 +52,8 @@ def propose(
 ) -> None:
     """Write a change of trust for other admins to sign.
 
-    This home's admin key signs it first. Several changes make one proposal. It holds for the newest trust record only. Keys that are
-    made for it count once it was submitted.
+    This home's admin key signs it first. Several changes make one proposal. It holds for the
+    newest trust record only. Keys that are made for it count once it was submitted.
 
     For example:
       genops keys propose --add admin=eve.pub.pem --threshold 2 --out change.json

@@ -161,7 +161,8 @@ def revoke(
 ) -> None:
     """Close the windows of keys now.
 
-    What they signed before stays believed. For a key that was stolen, `genops keys compromise` disowns what the thief signed, too.
+    What they signed before stays believed. For a key that was stolen, `genops keys compromise`
+    disowns what the thief signed, too.
 
     For example:
       genops keys revoke 3f9a0c41 --reason "the worker was retired"
@@ -225,9 +226,10 @@ def passphrase(
 ) -> None:
     """Set, change or remove the passphrase of a home.
 
-    It protects signing keys, the key of sealed texts and the key of pseudonyms, all at once. The old passphrase is taken
-    from GENOPS_PASSPHRASE, the new one from GENOPS_NEW_PASSPHRASE, and both are asked for on a
-    terminal. After a crash either the old or the new one opens everything.
+    It protects signing keys, the key of sealed texts and the key of pseudonyms, all at once.
+    The old passphrase is taken from GENOPS_PASSPHRASE, the new one from GENOPS_NEW_PASSPHRASE,
+    and both are asked for on a terminal. After a crash either the old or the new one opens
+    everything.
 
     For example:
       genops keys passphrase

@@ -52,7 +52,8 @@ def reattest(
 ) -> None:
     """Vouch for records whose key was compromised.
 
-    That is signed by the reviewer's key. Nobody can vouch for a record of their own, nor a key for what it signed itself.
+    That is signed by the reviewer's key. Nobody can vouch for a record of their own, nor a key
+    for what it signed itself.
 
     For example:
       genops keys reattest 3f2a9c81 --reason "as in the farm's logs" --actor Eve
