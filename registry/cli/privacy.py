@@ -62,18 +62,18 @@ def erase(
     from registry.cli.text import plural
 
     named: dict[str, Any] = {"person": person, "matching": matching, "ignore_case": ignore_case}
-    with opened_here(home, "erase", to_sign=not dry_run) as registry, progress() as line:
+    with opened_here(home, "erase", to_sign=not dry_run) as registry:
         privacy = registry.privacy
-        if dry_run:
-            emit(
-                privacy.plan(records or (), **named, progress=line("texts")), erasure, as_json=json
-            )
-            return
-        if not yes:
-            plan = privacy.plan(records or (), **named, progress=line("texts"))
+        if dry_run or not yes:
+            with progress() as line:
+                plan = privacy.plan(records or (), **named, progress=line("texts"))
+            if dry_run:
+                emit(plan, erasure, as_json=json)
+                return
             show_plan(plan)
             certain(f"Erase the texts of {plural(len(plan.items), 'record')} for good?", yes=yes)
-        done = privacy.erase(records or (), reason=reason, **named, progress=line("erasures"))
+        with progress() as line:
+            done = privacy.erase(records or (), reason=reason, **named, progress=line("erasures"))
     emit(done, erasure, as_json=json)
     raise typer.Exit(HELD if done.held else 0)
 

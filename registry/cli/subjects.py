@@ -74,13 +74,15 @@ def erase(
     from registry.cli.render.privacy import erasure, show_plan
     from registry.cli.text import plural
 
-    with opened_here(home, "subject", to_sign=True) as registry, progress() as line:
+    with opened_here(home, "subject", to_sign=True) as registry:
         privacy = registry.privacy
         if not yes:
-            plan = privacy.plan(person=name, progress=line("texts"))
+            with progress() as line:
+                plan = privacy.plan(person=name, progress=line("texts"))
             show_plan(plan)
             certain(f"Erase the texts of {plural(len(plan.items), 'record')} for good?", yes=yes)
-        done = privacy.erase(person=name, reason=reason, progress=line("erasures"))
+        with progress() as line:
+            done = privacy.erase(person=name, reason=reason, progress=line("erasures"))
     emit(done, erasure, as_json=json)
     raise typer.Exit(HELD if done.held else 0)
 
