@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from registry.core import dsse
 from registry.core.notes import VerifierKey
 from registry.errors import InputError, KeyFileError
+from registry.files import sync_folder
 
 KeyKind = Literal["p256", "ed25519"]
 """`p256` signs records (ECDSA over SHA-256), `ed25519` signs checkpoints."""
@@ -272,12 +273,3 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from registry.errors import KeyFileError, UnavailableError
+from registry.files import sync_folder
 from registry.signing.keys import (
     load_private,
     private_pem,
     read_secret,
-    sync_folder,
     write_secret,
 )
 from registry.signing.protected import is_protected, protect, read_protected, unprotect
