@@ -105,6 +105,9 @@ def verify_certificate(data: bytes, *, log_vkey: str, name: str | None = None) -
             raise _invalid("it holds no trust record")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _invalid(f"a part of it is malformed: {error!r}") from None
+    written = to_bytes(envelope, certificate.lines, records, trust)
+    if data not in {written, written + b"\n"}:
+        raise _invalid("it is not in normal form")
     problems = tuple(_problems(certificate, envelope, records, trust, log_vkey))
     named = None if name is None else name_digest(certificate.salt, name) == certificate.name_digest
     return view(certificate, named=named, problems=problems)

@@ -9,6 +9,7 @@ import pytest
 
 from registry.core import jsonio
 from registry.core.certificates import verify_certificate
+from registry.errors import FormatError
 from tests.fuzz import samples
 
 ERASURE: dict[str, Any] = json.loads(samples.world().book.envelopes[2].payload)
@@ -34,3 +35,17 @@ def test_another_persons_name_and_another_line_do_not_hold() -> None:
     made = samples.world()
     assert verify_certificate(made.certificate, log_vkey=made.vkey, name=samples.PERSON).ok
     assert not verify_certificate(made.certificate, log_vkey=made.vkey, name="John Doe").ok
+
+
+def test_a_certificate_has_one_spelling() -> None:
+    made = samples.world()
+    assert verify_certificate(made.certificate + b"\n", log_vkey=made.vkey).ok
+    document = json.loads(made.certificate)
+    for other in (
+        json.dumps(document),
+        f" {made.certificate.decode()}",
+        json.dumps(document, indent=1),
+    ):
+        with pytest.raises(FormatError) as refused:
+            verify_certificate(other.encode(), log_vkey=made.vkey)
+        assert refused.value.code == "certificate.invalid"

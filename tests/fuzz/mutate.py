@@ -158,8 +158,12 @@ def in_base64url(inner: Mutator) -> Mutator:
 
     def mutate(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
         if rng.random() < 0.2:
-            return _respelled_base64(data.decode("ascii"), rng).encode("utf-8", "surrogatepass")
-        raw = inner(base64.urlsafe_b64decode(data + b"=="), rng, ())
+            text = data.decode("utf-8", "replace")
+            return _respelled_base64(text, rng).encode("utf-8", "surrogatepass")
+        try:
+            raw = inner(base64.urlsafe_b64decode(data + b"=="), rng, ())
+        except ValueError:
+            return mutate_bytes(data, rng, others)
         return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
     return mutate

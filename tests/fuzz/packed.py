@@ -64,7 +64,7 @@ def mutate_tar(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             members = [(info, _content(tar, info)) for info in tar]
         return _tar(_edit(members, rng))
-    except (tarfile.TarError, ValueError, OSError, UnicodeError):
+    except (tarfile.TarError, ValueError, OSError, OverflowError):
         return mutate_bytes(data, rng, others)
 
 
