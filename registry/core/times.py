@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,7 @@ def format_time(epoch_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
+@functools.lru_cache(maxsize=256)  # records that were committed together have one log time
 def parse_time(text: str) -> int:
     """Return epoch milliseconds; takes only what `format_time` writes, else raises FormatError."""
     if _SHAPE.fullmatch(text) is None:
