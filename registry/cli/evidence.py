@@ -79,7 +79,7 @@ def verify_evidence(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Verify an evidence file, or a ZIP of them, with only the log's public key.
+    """Verify evidence with only the log's public key.
 
     The key must come from somewhere you trust, never from who sent the file. Names every check
     that fails, and ends with 1 then. docs/evidence.md shows how to verify without this program.

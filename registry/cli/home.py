@@ -46,7 +46,7 @@ def init(
     For example:
       genops init
       genops init /srv/registry --name acme --project spring --passphrase
-      genops init /srv/registry --database-url postgresql+psycopg://genops@db.example/genops
+      genops init --database-url postgresql+psycopg://genops@db.example/log
     """
     from registry.cli.keys import home_view
     from registry.cli.opening import passphrase_of_new_home

@@ -53,7 +53,7 @@ def erase(
     For example:
       genops erase 3f2a9c81 --reason "request 2026-114" --yes
       genops erase --person "Jane Doe" --dry-run
-      genops erase --matching "jane.doe@example.org" --ignore-case --reason "request 2026-114"
+      genops erase --matching "jane.doe@example.org" --reason "request 114"
     """
     from registry.cli.opening import certain, opened_here
     from registry.cli.output import emit
@@ -78,7 +78,7 @@ def erase(
     raise typer.Exit(HELD if done.held else 0)
 
 
-hold = subcommands("Place legal holds, which keep texts from being erased, and lift them.")
+hold = subcommands("Place legal holds, which forbid erasure, and lift them.")
 
 
 @hold.command("place", cls=Verb)
@@ -158,7 +158,7 @@ def list_holds(
     emit(found, holds, as_json=json)
 
 
-retention = subcommands("Erase texts after a time, by the rules in the home's retention.yaml.")
+retention = subcommands("Erase texts after a time, by the home's retention.yaml.")
 
 
 @retention.command("show", cls=Verb)
@@ -226,7 +226,7 @@ def read(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write an asset's bytes into a file, decrypted where it is personal.
+    """Write an asset's bytes into a file, decrypted if personal.
 
     For example:
       genops read 3f2a9c81 --out picture.png

@@ -30,7 +30,7 @@ def restore(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a working registry from its vault and the backup of its keys.
+    """Make a registry from its vault and its keys' backup.
 
     Every record, blob and text is verified first, and the whole must be what the log signed; a
     failure leaves nothing behind. What was recorded after the last `genops mirror sync` is not in

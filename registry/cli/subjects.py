@@ -10,7 +10,7 @@ from registry.cli.options import Home, Json
 from registry.cli.privacy import HELD, Reason, Yes
 from registry.errors import InputError
 
-subject = subcommands("Answer a person's request: what is held on them, and erase it.")
+subject = subcommands("Find, export and erase what is held on a person.")
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The person's name, as an actor's or in texts.")

@@ -34,7 +34,7 @@ def export(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write everything that makes the registry, in open formats and without any key.
+    """Write the whole registry in open formats, without keys.
 
     Tiles and entries as in C2SP tlog-tiles, envelopes and blobs by SHA-256, encrypted texts, and a
     list of digests that `sha256sum --check SHA256SUMS` reads. Others may write meanwhile: it holds
@@ -68,7 +68,7 @@ def backup(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write the registry with its keys and texts into one file, encrypted under a passphrase.
+    """Write the registry, keys and all, into one encrypted file.
 
     The passphrase is asked for, or read from GENOPS_BACKUP_PASSPHRASE or GENOPS_PASSPHRASE; without
     it nobody opens the file.
@@ -114,7 +114,7 @@ def import_home(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make a working registry from an export or a backup, on this machine or on Postgres.
+    """Make a registry from an export or a backup.
 
     Everything is verified first: the whole log, every blob, every text. A failure leaves nothing
     behind. Without keys the registry answers and verifies, and neither signs nor opens texts. Stop
@@ -155,10 +155,11 @@ def upgrade(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Bring a registry of an older release to this one; restore guards that are gone.
+    """Bring a registry of an older release to this one.
 
-    Copies the database beside itself, changes it in one transaction, derives the catalog anew and
-    checks the log. Stop whatever else has the registry open. Doing it twice does no harm.
+    Copies the database beside itself, changes it in one transaction, restores guards that are
+    gone, derives the catalog anew and checks the log. Stop whatever else has the registry open.
+    Doing it twice does no harm.
 
     For example:
       genops upgrade --home /srv/registry

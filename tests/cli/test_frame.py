@@ -30,6 +30,10 @@ def below(found: Any, path: str) -> list[str]:
     return [leaf for name, sub in inner.items() for leaf in below(sub, f"{path} {name}")]
 
 
+MAKES_A_HOME = {"import", "restore"}
+"""Verbs whose home is the PATH that they make."""
+
+
 @pytest.mark.parametrize("verb", leaves())
 def test_help_teaches_by_an_example_of_its_own(genops: Genops, verb: str) -> None:
     ran = genops(*verb.split(), "--help")
@@ -38,7 +42,7 @@ def test_help_teaches_by_an_example_of_its_own(genops: Genops, verb: str) -> Non
     assert f"  genops {verb}" in examples
     assert "For example:" not in ran.out
     assert "--json" in explained
-    assert "--home" in explained
+    assert "--home" in explained or verb in MAKES_A_HOME
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
