@@ -96,7 +96,10 @@ def _private(settings: Settings) -> str:
     if settings.home.keyring.exists():
         secret.append(settings.home.keyring)
     if not secret:
-        raise GenopsError(f"no private keys in {folder}: nothing can be signed")
+        raise GenopsError(
+            f"no private keys in {folder}: nothing can be signed",
+            hint="a copy that only verifies needs none; import with --keys to add to it",
+        )
     open_ones = [path for path in secret if path.stat().st_mode & _OTHERS]
     if open_ones:
         names = " ".join(str(path) for path in open_ones)
