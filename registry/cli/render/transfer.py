@@ -6,6 +6,7 @@ from rich.console import RenderableType
 
 from registry.cli.render.parts import GOOD, WARN, fields, lines, literal
 from registry.cli.text import plural, size
+from registry.core.recovery_answers import RestoreReport
 from registry.core.transfers import ExportReport, ImportReport, UpgradeReport
 
 _PARTS = {
@@ -41,27 +42,35 @@ def exported(done: ExportReport) -> RenderableType:
     )
 
 
+def contents(
+    done: ImportReport | RestoreReport, vault: str, lost: str | None = None
+) -> RenderableType:
+    """Return what a registry holds that was made from a copy."""
+    texts = f"{done.texts:,} readable, {done.locked:,} locked, {done.erased:,} erased"
+    return fields(
+        [
+            ("log", done.origin),
+            ("log key", done.log_key),
+            ("database", done.database),
+            ("records", f"{done.size:,}, all checked"),
+            ("root", done.root),
+            ("lost", lost),
+            ("vault", vault),
+            ("look-up", plural(done.fingerprints, "fingerprint")),
+            ("texts", texts),
+            ("erased again", plural(done.erased_again, "text") if done.erased_again else None),
+        ]
+    )
+
+
 def imported(done: ImportReport) -> RenderableType:
     """Return the new registry, what came with it and what did not."""
     blobs = plural(done.blobs, "blob")
     if done.missing_blobs:
         blobs += f"; {done.missing_blobs:,} listed and not here, fetch them with `dvc pull`"
-    texts = f"{done.texts:,} readable, {done.locked:,} locked, {done.erased:,} erased"
     return lines(
         literal(f"registry made at {done.home}", GOOD),
-        fields(
-            [
-                ("log", done.origin),
-                ("log key", done.log_key),
-                ("database", done.database),
-                ("records", f"{done.size:,}, all checked"),
-                ("root", done.root),
-                ("vault", blobs),
-                ("look-up", plural(done.fingerprints, "fingerprint")),
-                ("texts", texts),
-                ("erased again", plural(done.erased_again, "text") if done.erased_again else None),
-            ]
-        ),
+        contents(done, blobs),
         literal("stop the old registry before this one records: two would fork the log", WARN)
         if done.can_sign
         else literal("it has no keys: it answers and verifies, and cannot record", WARN),

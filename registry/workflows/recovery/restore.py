@@ -43,7 +43,7 @@ from registry.workflows.transfer.importing import (
     opened_home,
     settings_of,
 )
-from registry.workflows.transfer.sources import ExportReader, open_export
+from registry.workflows.transfer.sources import ExportReader, open_keys
 from registry.workflows.transfer.staging import staged_folder
 
 
@@ -116,14 +116,7 @@ def _keys(source: str | Path | None, stage: Path, ask: Ask) -> Iterator[ExportRe
     if source is None:
         yield None
         return
-    scratch = stage / "work"
-    with open_export(Path(source), scratch, ask) as held:
-        if not held.manifest.has("home"):
-            raise InputError(
-                f"{source} holds no keys",
-                code="import.no-keys",
-                hint="give a file that `genops backup` made",
-            )
+    with open_keys(source, stage / "work", ask) as held:
         yield held
 
 

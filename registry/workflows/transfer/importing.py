@@ -31,7 +31,7 @@ from registry.workflows.transfer.checks import Counts, check_import
 from registry.workflows.transfer.exporting import Steps, no_steps
 from registry.workflows.transfer.filling import Filler
 from registry.workflows.transfer.home_files import write_home_files
-from registry.workflows.transfer.sources import ExportReader, open_export
+from registry.workflows.transfer.sources import ExportReader, open_export, open_keys
 from registry.workflows.transfer.staging import staged_folder
 
 Assemble = Callable[[Settings], Services]
@@ -128,13 +128,7 @@ def _opened(
         if keys is None:
             yield export, export if export.manifest.has("home") else None
             return
-        held = opened.enter_context(open_export(Path(keys), scratch / "keys", passphrase))
-        if not held.manifest.has("home"):
-            raise InputError(
-                f"{keys} holds no keys",
-                code="import.no-keys",
-                hint="give a file that `genops backup` made",
-            )
+        held = opened.enter_context(open_keys(keys, scratch / "keys", passphrase))
         yield export, held
 
 

@@ -111,6 +111,24 @@ def open_export(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@contextmanager
+def open_keys(
+    source: str | Path, scratch: Path, passphrase: Callable[[], str | None]
+) -> Iterator[ExportReader]:
+    """Open a backup for its keys, as `open_export` does.
+
+    Raises InputError (`import.no-keys`) as well.
+    """
+    with open_export(Path(source), scratch, passphrase) as held:
+        if not held.manifest.has("home"):
+            raise InputError(
+                f"{source} holds no keys",
+                code="import.no-keys",
+                hint="give a file that `genops backup` made",
+            )
+        yield held
+
+
 def needs_passphrase(source: Path | None) -> bool:
     """Tell whether a file is an encrypted backup."""
     if source is None or not source.is_file():
