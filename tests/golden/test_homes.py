@@ -45,7 +45,7 @@ def unpack(tmp_path: Path) -> Unpack:
     def unpacked(name: str) -> Path:
         home = tmp_path / name
         with tarfile.open(HOMES / f"{name}.tar.xz") as archive:
-            archive.extractall(home, filter="tar")
+            archive.extractall(home)
         return home
 
     return unpacked

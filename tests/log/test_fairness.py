@@ -18,7 +18,7 @@ from registry.log.tickets import TicketQueue
 from tests.log.conftest import Lab, in_threads
 
 PROCESSES = 16
-RECORDS = 20
+RECORDS = 30
 
 WRITERS = """
 import json, os, sys
@@ -77,7 +77,7 @@ def test_each_of_sixteen_processes_gets_its_share(lab: Lab) -> None:
     end = min(indices[-1] for indices in written)
     shares = Counter(writer[index] for index in range(begin, end + 1))
     mean = (end + 1 - begin) / PROCESSES
-    assert mean >= RECORDS / 2
+    assert mean >= RECORDS / 3
     # Half and twice are promised; in order of arrival shares are nearly equal, by chance not.
     assert all(0.75 * mean <= shares[n] <= 1.33 * mean for n in range(PROCESSES)), shares
 

@@ -226,18 +226,44 @@ def test_an_interrupted_leader_that_lets_others_join_leaves_nobody_waiting(
     assert answers == [2]
 
 
-def test_callers_that_come_back_together_are_committed_together() -> None:
-    recorder = Recorder(0)
-    group = GroupCommit[int, int](recorder, 512)
+def test_who_was_in_the_last_batch_is_waited_for_while_coming_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches: list[list[int]] = []
+    begun, go_on = threading.Event(), threading.Event()
 
-    def call_often(start: int) -> None:
-        for number in range(20):
-            group.submit(start + number * 10)
+    def commit(batch: Sequence[int]) -> Sequence[int]:
+        if not batches:
+            begun.set()
+            go_on.wait(60)
+        batches.append(list(batch))
+        return batch
 
-    in_threads(call_often, range(1, 7), 6)
-    sizes = [len(batch) for batch in recorder.batches]
-    assert sum(sizes) == 120
-    assert len(sizes) <= 32, "callers that were on their way were not waited for"
+    group = GroupCommit[int, int](commit, 512)
+
+    def caller(number: int) -> threading.Thread:
+        thread = threading.Thread(target=group.submit, args=(number,))
+        thread.start()
+        return thread
+
+    first = caller(1)
+    assert begun.wait(60)
+    others = [caller(2), caller(3)]
+    wait_until(lambda: len(group._waiting) == 2)
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(60)
+    assert list(map(sorted, batches)) == [[1], [2, 3]]
+
+    def one_comes_back(_: float) -> None:
+        monkeypatch.undo()
+        others.append(caller(5))
+        wait_until(lambda: len(group._waiting) == 2)
+
+    monkeypatch.setattr("registry.log.group.time.sleep", one_comes_back)
+    group.submit(4)
+    others[-1].join(60)
+    assert list(map(sorted, batches[2:])) == [[4, 5]]
 
 
 def test_a_lone_caller_never_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "homes" / "plain.tar.xz"
 def old(tmp_path: Path) -> Path:
     """A home of the first release."""
     with tarfile.open(GOLDEN) as archive:
-        archive.extractall(tmp_path / "old", filter="tar")
+        archive.extractall(tmp_path / "old")
     return tmp_path / "old"
 
 
