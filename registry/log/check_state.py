@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.core import jsonio
 from registry.core.merkle import Frontier
 from registry.errors import GenopsError
 from registry.log.findings import Finding, Findings
+from registry.log.kept import KeptFile
 
 MAX_STATE_BYTES = 1024 * 1024
 _PURPOSE = b"genops log check, version 1"
@@ -56,42 +55,24 @@ class StateFile:
     """One home's file. `subject` names all that a check depends on; of another it is not read."""
 
     def __init__(self, path: Path, secret: bytes, subject: str) -> None:
-        self._path = path
-        self._key = hmac.new(secret, _PURPOSE, hashlib.sha256).digest()
-        self._subject = subject
+        key = hmac.new(secret, _PURPOSE, hashlib.sha256).digest()
+        self._file = KeptFile(path, key, subject)
 
     def load(self, oldest_ms: int) -> CheckState | None:
         """Return the state, None when there is none that began since and is genuine."""
         try:
-            document = jsonio.loads(self._path.read_bytes(), max_bytes=MAX_STATE_BYTES)
-            body, mac = document["body"], document["mac"]
-            if not hmac.compare_digest(self._mac(body), mac) or body["subject"] != self._subject:
-                return None
-            state = _parse(body)
-        except (OSError, GenopsError, LookupError, TypeError, ValueError):
+            state = _parse(self._file.load(MAX_STATE_BYTES))
+        except (GenopsError, LookupError, TypeError, ValueError):
             return None
         return state if state.began_ms >= oldest_ms else None
 
     def save(self, state: CheckState) -> bool:
         """Put a newer state in place in one step; tell whether that could be done."""
-        body = _document(state) | {"subject": self._subject}
-        data = jsonio.dumps({"body": body, "mac": self._mac(body)})
-        scratch = self._path.with_name(self._path.name + ".new")
-        try:
-            self._path.parent.mkdir(exist_ok=True)
-            scratch.write_bytes(data)
-            scratch.replace(self._path)
-        except OSError:  # a full disk or a home that is only read: the check itself goes on
-            return False
-        return True
+        return self._file.save(_document(state))
 
     def clear(self) -> None:
         """Forget the state: the check is done, or begins anew."""
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
-
-    def _mac(self, body: Any) -> str:
-        return hmac.new(self._key, jsonio.dumps(body), hashlib.sha256).hexdigest()
+        self._file.clear()
 
 
 def _document(state: CheckState) -> dict[str, Any]:

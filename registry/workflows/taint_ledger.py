@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from registry.catalog.projector import PREDICATE_TAINT
-from registry.core import jsonio
 from registry.core.digests import sha256_hex
 from registry.core.dsse import Envelope
 from registry.core.entries import LogEntry
@@ -26,6 +24,7 @@ from registry.core.merkle import Frontier, leaf_hash
 from registry.core.statements import Statement
 from registry.errors import FormatError, GenopsError, IntegrityError
 from registry.log.head import StoredHead
+from registry.log.kept import KeptFile
 from registry.store.log_tables import EnvelopeRow, LogEntryRow
 from registry.store.types import table_of
 from registry.workflows.services import Services
@@ -134,11 +133,7 @@ def _apply(index: int, statement: Statement, ledger: Ledger) -> None:
 def _load(services: Services) -> Ledger | None:
     """Return what was kept, None where that is nothing, or not this home's own."""
     try:
-        data = (services.settings.home.work / FILE).read_bytes()
-        document = jsonio.loads(data, max_bytes=MAX_FILE_BYTES)
-        body = document["body"]
-        if not hmac.compare_digest(_mac(services, body), document["mac"]):
-            return None
+        body = _file(services).load(MAX_FILE_BYTES)
         frontier = Frontier.from_bytes(body["size"], base64.b64decode(body["frontier"]))
         standing = {
             digest: [(index, severity) for index, severity in taints]
@@ -156,14 +151,10 @@ def _save(services: Services, ledger: Ledger) -> None:
         "frontier": base64.b64encode(ledger.frontier.to_bytes()).decode("ascii"),
         "standing": {digest: list(map(list, found)) for digest, found in ledger.standing.items()},
     }
-    path = services.settings.home.work / FILE
     with suppress(OSError, GenopsError):
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{services.entropy(8).hex()}")
-        scratch.write_bytes(jsonio.dumps({"body": body, "mac": _mac(services, body)}))
-        scratch.replace(path)
+        _file(services).save(body)
 
 
-def _mac(services: Services, body: Mapping[str, Any]) -> str:
-    named = {"origin": services.reader.origin, "body": body}
-    return hmac.new(services.secret_for(_PURPOSE), jsonio.dumps(named), "sha256").hexdigest()
+def _file(services: Services) -> KeptFile:
+    path = services.settings.home.work / FILE
+    return KeptFile(path, services.secret_for(_PURPOSE), services.reader.origin)
