@@ -43,7 +43,7 @@ from registry.workflows.transfer.importing import (
     opened_home,
     settings_of,
 )
-from registry.workflows.transfer.sources import ExportReader, open_keys
+from registry.workflows.transfer.sources import ExportReader, open_keys, other_key
 from registry.workflows.transfer.staging import staged_folder
 
 
@@ -144,14 +144,12 @@ def _read(
 
 def _vkey(found: VerifierKey, held: ExportReader | None, log_key: str | None) -> VerifierKey:
     """Return the log's key after comparing the vault's with every other word on it."""
-    given = [] if held is None else [held.read(exports.VKEY).decode("ascii", "replace")]
-    for other in (*given, *([log_key] if log_key else [])):
-        if VerifierKey.parse(other) != found:
-            raise IntegrityError(
-                f"the log in the vault has the key {found}, and the one given is {other.strip()}",
-                code="restore.other-log",
-                hint="the vault and the keys are of two registries",
-            )
+    if other := other_key(found, held, log_key):
+        raise IntegrityError(
+            f"the log in the vault has the key {found}, and the one given is {other}",
+            code="restore.other-log",
+            hint="the vault and the keys are of two registries",
+        )
     return found
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine
 
 from registry.core import checkpoints, exports
 from registry.core.merkle import Frontier
-from registry.core.notes import VerifierKey
 from registry.errors import IntegrityError
 from registry.log.replay import Replay
 from registry.log.submission import Accepted
@@ -59,7 +58,7 @@ class _Records:
 
     def __init__(self, export: ExportReader) -> None:
         self._export = export
-        self._vkey = VerifierKey.parse(export.read(exports.VKEY).decode("ascii", "replace"))
+        self._vkey = export.vkey()
         self._frontier = Frontier()
 
     def __iter__(self) -> Iterator[Accepted]:

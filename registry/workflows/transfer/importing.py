@@ -31,7 +31,7 @@ from registry.workflows.transfer.checks import Counts, check_import
 from registry.workflows.transfer.exporting import Steps, no_steps
 from registry.workflows.transfer.filling import Filler
 from registry.workflows.transfer.home_files import write_home_files
-from registry.workflows.transfer.sources import ExportReader, open_export, open_keys
+from registry.workflows.transfer.sources import ExportReader, open_export, open_keys, other_key
 from registry.workflows.transfer.staging import staged_folder
 
 Assemble = Callable[[Settings], Services]
@@ -134,15 +134,13 @@ def _opened(
 
 def _vkey(export: ExportReader, held: ExportReader | None, log_key: str | None) -> VerifierKey:
     """Return the log's key, after comparing it with every other word on it."""
-    vkey = VerifierKey.parse(export.read(exports.VKEY).decode("ascii", "replace"))
-    others = [] if held is None else [held.read(exports.VKEY).decode("ascii", "replace")]
-    for other in (*others, *([log_key] if log_key else [])):
-        if VerifierKey.parse(other) != vkey:
-            raise IntegrityError(
-                f"the log was signed by {vkey}, and the keys given are of {other.strip()}",
-                code="import.other-log",
-                hint="the export and the keys are of two registries",
-            )
+    vkey = export.vkey()
+    if other := other_key(vkey, held, log_key):
+        raise IntegrityError(
+            f"the log was signed by {vkey}, and the keys given are of {other}",
+            code="import.other-log",
+            hint="the export and the keys are of two registries",
+        )
     if vkey.name != export.manifest.origin:
         raise exports.invalid("its manifest names another log than its key")
     return vkey

@@ -17,6 +17,7 @@ from typing import IO
 from registry.core import exports
 from registry.core.digests import sha256_hex
 from registry.core.exports import Manifest
+from registry.core.notes import VerifierKey
 from registry.errors import FormatError, InputError, IntegrityError, KeyFileError
 from registry.signing.encrypted import DecryptingReader, is_encrypted
 
@@ -60,6 +61,10 @@ class ExportReader:
         if sha256_hex(data) != self.sums[path]:
             raise _altered(path, "does not have the digest listed for it")
         return data
+
+    def vkey(self) -> VerifierKey:
+        """Return the key of its log; raises FormatError, and as `read` does."""
+        return VerifierKey.parse(self.read(exports.VKEY).decode("ascii", "replace"))
 
     def path(self, path: str) -> Path:
         """Return where a file lies; its bytes are not checked."""
@@ -127,6 +132,20 @@ def open_keys(
                 hint="give a file that `genops backup` made",
             )
         yield held
+
+
+def other_key(
+    vkey: VerifierKey, held: ExportReader | None, log_key: str | None
+) -> VerifierKey | None:
+    """Return what a backup, else the caller, names as the log's key instead of `vkey`.
+
+    None when both say the same, or nothing.
+    """
+    if held is not None and (key := held.vkey()) != vkey:
+        return key
+    if log_key and (key := VerifierKey.parse(log_key)) != vkey:
+        return key
+    return None
 
 
 def needs_passphrase(source: Path | None) -> bool:
