@@ -7,6 +7,7 @@ import binascii
 import functools
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeVar
@@ -81,7 +82,7 @@ class SignedNote:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteKey:
+class NoteKey(ABC):
     """A public Ed25519 key under a name, as in `<name>+<hex id>+<base64 of type ‖ key>`.
 
     A subclass is one type of signature: the byte `TYPE`, and what it is that the key signs.
@@ -128,9 +129,9 @@ class NoteKey:
         body = self.name.encode("utf-8") + b"\n" + bytes([self.TYPE]) + self.public
         return hashlib.sha256(body).digest()[:KEY_ID_BYTES]
 
+    @abstractmethod
     def verify(self, text: str, sig: bytes) -> bool:
         """Tell whether `sig` by this key covers the note text."""
-        raise NotImplementedError
 
     def covers(self, message: bytes, sig: bytes) -> bool:
         """Tell whether `sig` is the plain Ed25519 signature over `message`."""
