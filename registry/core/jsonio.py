@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import orjson
 import rfc8785
 
 from registry.errors import FormatError
@@ -21,6 +22,8 @@ MAX_DEPTH = 64
 SAFE_INTEGER = 2**53
 """Integers of this magnitude and above travel as decimal strings (RFC 8785, I-JSON)."""
 
+_COMPACT = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER  # refuses integers of 2^53 and above
+_OTHERWISE = object()
 _MAX_INTEGER_DIGITS = 17  # 2^53 has 16, and a sign
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -32,7 +35,31 @@ def loads(data: bytes | str, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> A
     integers of 2^53 and above, lone surrogates, invalid UTF-8, a byte order mark, and more than
     `max_depth` nested containers. Raises FormatError with a code under `json.`.
     """
-    text = _decode(data, max_bytes)
+    if isinstance(data, bytes) and len(data) <= max_bytes:
+        value = _loads_compact(data, max_depth)
+        if value is not _OTHERWISE:
+            return value
+    return _loads_any(_decode(data, max_bytes), max_depth)
+
+
+def _loads_compact(data: bytes, max_depth: int) -> Any:
+    """Parse what is compact, with its keys sorted, as all that we write is; a third of the cost.
+
+    A document that comes back to the byte has no duplicate keys, no number that was changed by
+    reading it, and no second spelling. Anything else is `_OTHERWISE`, and not yet refused.
+    """
+    try:
+        value = orjson.loads(data)
+        if orjson.dumps(value, option=_COMPACT) != data:
+            return _OTHERWISE
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return _OTHERWISE
+    if data.count(b"[") + data.count(b"{") > max_depth:
+        _check_depth(value, max_depth)
+    return value
+
+
+def _loads_any(text: str, max_depth: int) -> Any:
     try:
         value = _DECODER.decode(text)
     except RecursionError:

@@ -16,6 +16,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
+@functools.lru_cache(maxsize=256)  # records that are committed together have one log time
 def format_time(epoch_ms: int) -> str:
     """Return UTC text with milliseconds, such as `2026-11-20T11:07:00.000Z` (RFC 3339).
 
@@ -27,7 +28,7 @@ def format_time(epoch_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
-@functools.lru_cache(maxsize=256)  # records that were committed together have one log time
+@functools.lru_cache(maxsize=256)
 def parse_time(text: str) -> int:
     """Return epoch milliseconds; takes only what `format_time` writes, else raises FormatError."""
     if _SHAPE.fullmatch(text) is None:

@@ -10,8 +10,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,6 +50,8 @@ CREATE TABLE IF NOT EXISTS sealing_keys (
 # `destroy` empties it, so that no copy of a destroyed key outlives the call.
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 _CHECKPOINT_PAUSE_S = 0.02
+_MOST_ROWS = 256
+"""Rows of one statement: the driver gives up the interpreter's lock at each statement's end."""
 
 
 def encrypt(key: bytes, plaintext: bytes, aad: str) -> bytes:
@@ -129,14 +132,9 @@ class Keyring:
         if any(len(key) != KEY_BYTES for key in keys.values()):
             raise _not_a_key()
         with self._writing() as (conn, wrapping_key):
-            for key_id, key in keys.items():
-                done = conn.execute(
-                    "INSERT INTO sealing_keys VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE"
-                    " SET wrapped = excluded.wrapped WHERE wrapped IS NOT NULL",
-                    (key_id, aes_key_wrap(wrapping_key, key)),
-                )
-                if not done.rowcount:
-                    raise _erased(key_id)
+            rows = [(key_id, aes_key_wrap(wrapping_key, key)) for key_id, key in keys.items()]
+            for start in range(0, len(rows), _MOST_ROWS):
+                _put(conn, rows[start : start + _MOST_ROWS])
 
     def get(self, key_id: str) -> bytes:
         """Return a key; raises ErasedError when it was destroyed, NotFoundError when unknown."""
@@ -266,6 +264,18 @@ class Keyring:
                     hint="close other programs that use this home and erase again",
                 )
             time.sleep(_CHECKPOINT_PAUSE_S)
+
+
+def _put(conn: sqlite3.Connection, rows: Sequence[tuple[str, bytes]]) -> None:
+    """Insert or replace keys in one statement; raises ErasedError when one was destroyed."""
+    marks = ", ".join(["(?, ?)"] * len(rows))
+    done = conn.execute(
+        f"INSERT INTO sealing_keys VALUES {marks} ON CONFLICT (key_id) DO UPDATE"  # noqa: S608
+        " SET wrapped = excluded.wrapped WHERE wrapped IS NOT NULL",
+        tuple(chain.from_iterable(rows)),
+    )
+    if done.rowcount < len(rows):
+        raise _erased(next(key_id for key_id, _ in rows if _row(conn, key_id) == (None,)))
 
 
 def _row(conn: sqlite3.Connection, key_id: str) -> tuple[bytes | None] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from types import MappingProxyType
 
 import pytest
@@ -134,6 +135,62 @@ def test_what_cannot_be_read_back_is_not_written(value: object, code: str) -> No
         with pytest.raises(FormatError) as refused:
             write(value)
         assert refused.value.code == code
+
+
+SPELLINGS = [
+    b'{"a":1,"a":1}',
+    b'{"a":{"b":1,"b":1}}',
+    b'{"b":1,"a":2}',
+    b'{ "a":1}',
+    b"9007199254740991",
+    b"9007199254740992",
+    b"-9007199254740993",
+    b"18446744073709551616",
+    b"1.0",
+    b"-0",
+    b"-0.0",
+    b"1e5",
+    b"1e+16",
+    b"1e16",
+    b"1e400",
+    b"0.1",
+    b"5e-324",
+    b"true",
+    b'"\\u0041"',
+    b'"\\u0001\\u007f"',
+    b'"\x7f"',
+    b'"\\/"',
+    b'"\\ud800"',
+    b'{"\xc3\xa9":1,"\xf0\x9f\x98\x80":2,"\xef\xbf\xbd":3}',
+    b"[" * 64 + b"]" * 64,
+    b"[" * 65 + b"]" * 65,
+    b"[" * 300 + b"]" * 300,
+    b"[" * 2000 + b"]" * 2000,
+]
+
+
+def _read(data: bytes | str) -> object:
+    try:
+        return repr(load(data))
+    except FormatError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("data", SPELLINGS)
+def test_the_quick_reader_of_bytes_judges_as_the_strict_one_of_text(data: bytes) -> None:
+    assert _read(data) == _read(data.decode("utf-8"))
+
+
+@given(documents, st.integers(0, 10**6), st.binary(min_size=1, max_size=2))
+def test_the_quick_reader_agrees_on_damaged_documents(
+    document: object, at: int, put: bytes
+) -> None:
+    data = jsonio.dumps(document)
+    assert _read(data) == _read(data.decode("utf-8"))
+    at %= len(data)
+    damaged = data[:at] + put + data[at + len(put) :]
+    with suppress(UnicodeDecodeError):
+        assert _read(damaged) == _read(damaged.decode("utf-8"))
 
 
 def test_a_refusal_names_the_place() -> None:
