@@ -16,11 +16,11 @@ from typing import Any
 from registry.core import jsonio
 from registry.core.digests import sha256_hex
 from registry.core.dsse import Envelope
-from registry.core.evidence import EvidenceItem, build_evidence, verify_evidence
+from registry.core.evidence import EvidenceItem, TrustRecords
+from registry.core.notes import VerifierKey
 from registry.core.privacy import CertificateView, Certified
 from registry.core.statements import Statement, Subject, build, predicate_uri
 from registry.core.times import format_time, parse_time
-from registry.core.trust import TrustState
 from registry.errors import FormatError, GenopsError
 
 CERTIFICATE_TYPE = "https://w3id.org/genops/erasure-certificate/v1"
@@ -88,9 +88,10 @@ def to_bytes(
 def verify_certificate(data: bytes, *, log_vkey: str, name: str | None = None) -> CertificateView:
     """Check a certificate against the log's public key, and whether a person is the one it means.
 
-    Raises FormatError (`certificate.invalid`) for a file that is none; what does not hold is
-    listed in the answer.
+    Raises FormatError (`certificate.invalid`, or that of the part) for a file that is none, and
+    for a malformed `log_vkey`; what does not hold is listed in the answer.
     """
+    key = VerifierKey.parse(log_vkey)
     document = jsonio.loads(data, max_bytes=MAX_CERTIFICATE_BYTES)
     if not isinstance(document, dict) or document.keys() != _FIELDS:
         raise _invalid("it does not have the fields of one")
@@ -108,7 +109,7 @@ def verify_certificate(data: bytes, *, log_vkey: str, name: str | None = None) -
     written = to_bytes(envelope, certificate.lines, records, trust)
     if data not in {written, written + b"\n"}:
         raise _invalid("it is not in normal form")
-    problems = tuple(_problems(certificate, envelope, records, trust, log_vkey))
+    problems = tuple(_problems(certificate, envelope, records, TrustRecords(trust, key)))
     named = None if name is None else name_digest(certificate.salt, name) == certificate.name_digest
     return view(certificate, named=named, problems=problems)
 
@@ -159,18 +160,18 @@ def _problems(
     certificate: Certificate,
     envelope: Envelope,
     records: Sequence[EvidenceItem],
-    trust: Sequence[EvidenceItem],
-    log_vkey: str,
+    trust: TrustRecords,
 ) -> Iterator[str]:
     """Yield what does not hold: proofs first, then the signature, then each line."""
     proved: dict[str, EvidenceItem] = {}
     for item in records:
-        if wrong := _wrong(item, trust, log_vkey):
+        if failed := trust.verify(item).failed:
+            wrong = "; ".join(f"{check.name}: {check.detail}" for check in failed)
             yield f"{item.entry.record_id}: {wrong}"
         else:
             proved[item.entry.record_id] = item
     try:
-        state = _newest(trust)
+        state = trust.chain().newest
         state.authorize(envelope, PREDICATE_ERASURE, certificate.made_ms)
         if state.origin != certificate.origin:
             yield f"the log is {state.origin}, not {certificate.origin}"
@@ -180,24 +181,6 @@ def _problems(
         yield from _line_problems(line, proved)
     if not proved:
         yield "it proves no record"
-
-
-def _wrong(item: EvidenceItem, trust: Sequence[EvidenceItem], log_vkey: str) -> str:
-    """Return what is wrong with the proof of a record, if anything is."""
-    try:
-        report = verify_evidence(build_evidence(item, trust), log_vkey=log_vkey)
-    except FormatError as error:
-        return error.message
-    return "; ".join(f"{check.name}: {check.detail}" for check in report.failed)
-
-
-def _newest(trust: Sequence[EvidenceItem]) -> TrustState:
-    first, *later = trust
-    state = TrustState.genesis(Statement.parse(first.envelope.payload), first.envelope)
-    for item in later:
-        statement = Statement.parse(item.envelope.payload)
-        state = state.apply(statement, item.envelope, item.entry.time_ms)
-    return state
 
 
 def _line_problems(line: Certified, proved: Mapping[str, EvidenceItem]) -> Iterator[str]:

@@ -6,6 +6,8 @@ but the core.
 
 from __future__ import annotations
 
+import functools
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -87,8 +89,7 @@ class Evidence:
             raise _invalid(f"its type is not {EVIDENCE_TYPE}")
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise _invalid("its disclosures are not a list of texts")
-        if not isinstance(trust, list) or not 1 <= len(trust) <= MAX_TRUST_RECORDS:
-            raise _invalid(f"it does not hold 1..{MAX_TRUST_RECORDS} trust records")
+        _check_count(trust if isinstance(trust, list) else ())
         evidence = cls(
             EvidenceItem.from_document(fields["record"]),
             tuple(map(disclosures.parse, texts)),
@@ -98,8 +99,7 @@ class Evidence:
         return evidence
 
     def _refuse_other_spelling(self, data: bytes) -> None:
-        if any(item.proof.extra is not None for item in (self.record, *self.trust)):
-            raise _invalid("a proof carries extra data, which nothing proves")
+        _check_no_extra(self.record, *self.trust)
         written = self.to_bytes()
         if data != written and data != written + b"\n":
             raise _invalid(f"byte {first_difference(data, written)} is not in normal form")
@@ -190,39 +190,114 @@ def verify_evidence(data: bytes, *, log_vkey: str) -> EvidenceReport:
     What a file cannot prove: that its maker left out no trust record after the last one in it. A
     reader who needs that asks the log.
     """
-    return _Verification(VerifierKey.parse(log_vkey)).run(data)
+    key = VerifierKey.parse(log_vkey)
+
+    def read() -> _Case:
+        evidence = Evidence.parse(data)
+        trust = TrustRecords(evidence.trust, key)
+        return _Case(evidence.record, trust, evidence.disclosures)
+
+    return _Verification().run(read)
 
 
 @dataclass(frozen=True, slots=True)
-class _Trust:
-    """The trust state that judges the record, and the newest one in the file."""
+class TrustChain:
+    """The states that the trust records of a log lead through, each from its index on."""
 
-    judging: TrustState
-    newest: TrustState
+    starts: tuple[int, ...]
+    states: tuple[TrustState, ...]
+
+    @property
+    def newest(self) -> TrustState:
+        """The state after all of them."""
+        return self.states[-1]
+
+    def judging(self, index: int) -> TrustState:
+        """Return the state that judges the record at an index: the one before it.
+
+        The record at index 0, the first trust record, is judged by the state that it announces.
+        """
+        return self.states[max(bisect_left(self.starts, index) - 1, 0)]
+
+
+class TrustRecords:
+    """The trust records that come with one record or many; what is asked of them is found once.
+
+    Nothing is known of them before it is asked for: `chain` does not say that the log holds them.
+    """
+
+    def __init__(self, items: Sequence[EvidenceItem], key: VerifierKey) -> None:
+        self._items = tuple(items)
+        self._key = key
+        self._form = _once(lambda: _check_trust_form(self._items))
+        self._head = _once(lambda: _one_checkpoint(self._items, key))
+        self._logged = _once(lambda: _check_trust_records(self._items, self._head()))
+        self._chain = _once(lambda: _fold_trust(self._items))
+
+    def verify(self, record: EvidenceItem) -> EvidenceReport:
+        """Check a record that they come with, as `verify_evidence` does; never raises for it."""
+
+        def read() -> _Case:
+            self._form()
+            _check_no_extra(record)
+            return _Case(record, self)
+
+        return _Verification().run(read)
+
+    def head(self, record: EvidenceItem) -> Checkpoint:
+        """Return the checkpoint that every proof is against, the record's too.
+
+        Raises IntegrityError.
+        """
+        if record.proof.checkpoint != self._items[0].proof.checkpoint:
+            raise _other_checkpoint()
+        return self._head()
+
+    def check_logged(self) -> bool:
+        """Check that the log holds every one, in its order, from index 0; IntegrityError if not."""
+        return self._logged()
+
+    def chain(self) -> TrustChain:
+        """Return the states they lead through; raises TrustError and FormatError."""
+        return self._chain()
+
+    def check_log_key(self) -> bool:
+        """Check that the newest one names the log key: an older one may have been rotated."""
+        if self._chain().newest.log_vkey != str(self._key):
+            raise TrustError("the trust records name another log key", code="trust.log-key")
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a verification is about."""
+
+    record: EvidenceItem
+    trust: TrustRecords
+    disclosed: tuple[Disclosure, ...] = ()
 
 
 class _Verification:
-    """One pass over a file: each step names itself, and hands its result to the next."""
+    """One pass over a record: each step names itself, and hands its result to the next."""
 
-    def __init__(self, key: VerifierKey) -> None:
-        self._key = key
+    def __init__(self) -> None:
         self._checks: list[EvidenceCheck] = []
 
-    def run(self, data: bytes) -> EvidenceReport:
-        evidence = self._step("format", lambda: Evidence.parse(data))
-        record = None if evidence is None else evidence.record
-        head = self._step("checkpoint", lambda e: _one_checkpoint(e, self._key), evidence)
+    def run(self, read: Callable[[], _Case]) -> EvidenceReport:
+        case = self._step("format", read)
+        record = None if case is None else case.record
+        head = self._step("checkpoint", lambda c: c.trust.head(c.record), case)
         whole = [
             self._step("payload", _check_payload, record),
             self._step("envelope", _check_envelope, record),
             self._step("inclusion", _check_inclusion, record, head),
         ]
         statement = self._step("statement", lambda r: Statement.parse(r.envelope.payload), record)
-        held = self._step("trust-records", _check_trust_records, evidence, head)
-        trust = self._step("trust-chain", _fold_trust, evidence, held)
-        self._step("log-key", lambda t: _check_log_key(t, self._key), trust)
-        signer = self._step("signer", _check_signer, trust, record, statement, whole[-1])
-        opened = self._step("disclosures", _open, evidence, statement)
+        logged = self._step("trust-records", lambda c, _: c.trust.check_logged(), case, head)
+        chain = self._step("trust-chain", lambda c, _: c.trust.chain(), case, logged)
+        self._step("log-key", lambda c, _: c.trust.check_log_key(), case, chain)
+        signer = self._step("signer", _check_signer, chain, record, statement, whole[-1])
+        opened = self._step("disclosures", _open, case, statement)
         return self._report(record, head, signer, opened, proved=None not in whole)
 
     def _step(self, name: str, check: Callable[..., _T], *needed: Any) -> _T | None:
@@ -262,10 +337,45 @@ class _Verification:
         )
 
 
-def _one_checkpoint(evidence: Evidence, key: VerifierKey) -> Checkpoint:
-    note = evidence.record.proof.checkpoint
-    if any(item.proof.checkpoint != note for item in evidence.trust):
-        raise _mismatch("the proofs are against different checkpoints")
+def _once(check: Callable[[], _T]) -> Callable[[], _T]:
+    """Return a check that runs when it is first asked for, and ends the same way ever after."""
+
+    @functools.cache
+    def outcome() -> _T | GenopsError:
+        try:
+            return check()
+        except GenopsError as error:
+            return error
+
+    def told() -> _T:
+        found = outcome()
+        if isinstance(found, GenopsError):
+            raise found.with_traceback(None)
+        return found
+
+    return told
+
+
+def _check_count(trust: Sequence[Any]) -> None:
+    if not 1 <= len(trust) <= MAX_TRUST_RECORDS:
+        raise _invalid(f"it does not hold 1..{MAX_TRUST_RECORDS} trust records")
+
+
+def _check_no_extra(*items: EvidenceItem) -> None:
+    if any(item.proof.extra is not None for item in items):
+        raise _invalid("a proof carries extra data, which nothing proves")
+
+
+def _check_trust_form(trust: Sequence[EvidenceItem]) -> bool:
+    _check_count(trust)
+    _check_no_extra(*trust)
+    return True
+
+
+def _one_checkpoint(trust: Sequence[EvidenceItem], key: VerifierKey) -> Checkpoint:
+    note = trust[0].proof.checkpoint
+    if any(item.proof.checkpoint != note for item in trust):
+        raise _other_checkpoint()
     return verify_checkpoint(note, key)
 
 
@@ -287,9 +397,8 @@ def _check_inclusion(item: EvidenceItem, head: Checkpoint) -> bool:
     return True
 
 
-def _check_trust_records(evidence: Evidence, head: Checkpoint) -> bool:
-    """Check that the log holds every trust record, in the order of the log, from index 0."""
-    for item in evidence.trust:
+def _check_trust_records(trust: Sequence[EvidenceItem], head: Checkpoint) -> bool:
+    for item in trust:
         try:
             _check_payload(item)
             _check_envelope(item)
@@ -297,54 +406,42 @@ def _check_trust_records(evidence: Evidence, head: Checkpoint) -> bool:
         except IntegrityError as error:
             where = f"trust record at index {item.proof.index}"
             raise IntegrityError(f"{where}: {error.message}", code=error.code) from None
-    indices = [item.proof.index for item in evidence.trust]
+    indices = [item.proof.index for item in trust]
     if indices[0] != 0 or any(a >= b for a, b in pairwise(indices)):
         raise _mismatch("the trust records are not in the log's order, starting at index 0")
     return True
 
 
-def _fold_trust(evidence: Evidence, _: bool) -> _Trust:
-    """Fold the trust records, remembering the state that judges the record: the one before it.
-
-    The record at index 0, the first trust record, is judged by the state that it announces.
-    """
-    first, index = evidence.trust[0], evidence.record.proof.index
-    judging = newest = TrustState.genesis(Statement.parse(first.envelope.payload), first.envelope)
-    for previous, item in pairwise(evidence.trust):
+def _fold_trust(trust: Sequence[EvidenceItem]) -> TrustChain:
+    first = trust[0]
+    states = [TrustState.genesis(Statement.parse(first.envelope.payload), first.envelope)]
+    for previous, item in pairwise(trust):
         later = Statement.parse(item.envelope.payload)
         if later.predicate.get("supersedes") != previous.entry.record_id:
             raise TrustError(
                 f"the trust record before that at index {item.proof.index} is missing",
                 code="trust.gap",
             )
-        newest = newest.apply(later, item.envelope, item.entry.time_ms)
-        if item.proof.index < index:
-            judging = newest
-    return _Trust(judging, newest)
+        states.append(states[-1].apply(later, item.envelope, item.entry.time_ms))
+    return TrustChain(tuple(item.proof.index for item in trust), tuple(states))
 
 
-def _check_log_key(trust: _Trust, key: VerifierKey) -> bool:
-    """Check that the newest trust record names the log key: an older one may have been rotated."""
-    if trust.newest.log_vkey != str(key):
-        raise TrustError("the trust records name another log key", code="trust.log-key")
-    return True
-
-
-def _check_signer(trust: _Trust, item: EvidenceItem, statement: Statement, _: bool) -> TrustKey:
+def _check_signer(chain: TrustChain, item: EvidenceItem, statement: Statement, _: bool) -> TrustKey:
     """Check that the signer had the role, and that no later trust record says its key was stolen.
 
     A re-attestation is a record of its own, with evidence of its own.
     """
     time_ms = item.entry.time_ms
-    key = trust.judging.authorize(item.envelope, statement.predicate_type, time_ms)
-    since = trust.newest.doubted(key.keyid, time_ms)
+    judging = chain.judging(item.proof.index)
+    key = judging.authorize(item.envelope, statement.predicate_type, time_ms)
+    since = chain.newest.doubted(key.keyid, time_ms)
     if since is not None:
         raise compromise_error(key.keyid, since)
     return key
 
 
-def _open(evidence: Evidence, statement: Statement) -> Mapping[str, Any]:
-    opened: Mapping[str, Any] = disclosures.unseal(statement.document, evidence.disclosures)
+def _open(case: _Case, statement: Statement) -> Mapping[str, Any]:
+    opened: Mapping[str, Any] = disclosures.unseal(statement.document, case.disclosed)
     return opened
 
 
@@ -352,6 +449,10 @@ def _closed(document: Any, fields: set[str]) -> Mapping[str, Any]:
     if not isinstance(document, dict) or document.keys() != fields:
         raise _invalid(f"an object does not have exactly the fields {', '.join(sorted(fields))}")
     return document
+
+
+def _other_checkpoint() -> IntegrityError:
+    return _mismatch("the proofs are against different checkpoints")
 
 
 def _mismatch(why: str) -> IntegrityError:
