@@ -213,10 +213,12 @@ def test_an_interrupted_leader_that_lets_others_join_leaves_nobody_waiting(
 
     leader = threading.Thread(target=lead)
     leader.start()
-    sleeping.wait(10)
+    assert sleeping.wait(10)
     follower = threading.Thread(target=lambda: answers.append(group.submit(2)))
     follower.start()
-    while len(group._waiting) < 2:
+    for _ in range(10_000):  # not `wait_until`: nobody sleeps here
+        if len(group._waiting) == 2:
+            break
         follower.join(0.001)
     monkeypatch.undo()
     go.set()
