@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.core import jsonio
-from registry.core.digests import sha256_hex
+from registry.core.digests import ASSET_HEAD, sha256_hex
 from registry.core.dsse import Envelope
 from registry.core.evidence import EvidenceItem, TrustRecords
 from registry.core.notes import VerifierKey
@@ -201,6 +201,16 @@ def _line_problems(line: Certified, proved: Mapping[str, EvidenceItem]) -> Itera
                 yield f"{line.record}: {name} is not its erasure at {line.time}"
         elif statement.predicate_type != PREDICATE_HOLD or said.get("action") != "place":
             yield f"{line.record}: {name} places no hold"
+        elif not _may_hold(said.get("target"), line.record):
+            yield f"{line.record}: {name} is no hold on it"
+
+
+def _may_hold(target: Any, record: str) -> bool:
+    """Tell whether a hold on this target may keep a record: it names that, or an asset.
+
+    Whether the record speaks of the asset is not told: the record itself is not handed out.
+    """
+    return target == record or (isinstance(target, str) and target.startswith(ASSET_HEAD))
 
 
 def _lines(lines: Sequence[Certified]) -> bytes:

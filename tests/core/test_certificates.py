@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -113,6 +113,30 @@ def test_a_trust_record_left_out_is_told_of_every_record_and_of_the_signature(bo
     assert signature == f"the certificate's signature: {told}"
     assert "is not proved" in line
     assert none == "it proves no record"
+
+
+@pytest.mark.parametrize(
+    ("action", "on", "told"),
+    [
+        ("place", "it", None),
+        ("place", "an asset", None),
+        ("place", "another record", "is no hold on it"),
+        ("place", "nothing", "is no hold on it"),
+        ("lift", "it", "places no hold"),
+    ],
+)
+def test_only_a_hold_that_was_placed_on_a_record_keeps_it(
+    book: Book, action: Literal["place", "lift"], on: str, told: str | None
+) -> None:
+    mine, other = (book.add(book.taint(text), book.maker) for text in ("one", "another"))
+    targets = {"it": mine, "an asset": "sha256:" + "ab" * 32, "another record": other}
+    predicate = predicates.hold(
+        book.head(), action=action, target=targets.get(on, ""), reason="case 17"
+    )
+    hold = book.add(book.seal("hold", predicate), book.maker)
+    line = Certified(mine, format_time(book.entries[1].time_ms), None, (hold,), ("case 17",))
+    view = certified(book, (line,), proved=(3,), trust=(0,))
+    assert view.problems == (() if told is None else (f"{mine}: {hold} {told}",))
 
 
 def test_proofs_against_another_checkpoint_are_told_of_their_record_alone(book: Book) -> None:

@@ -681,7 +681,9 @@ def test_a_certificate_that_another_role_signed_does_not_hold(
     assert "admin" in view.problems[0]
 
 
-@pytest.mark.parametrize("lie", ["another erasure", "another time", "no erasure", "no hold"])
+@pytest.mark.parametrize(
+    "lie", ["another erasure", "another time", "no erasure", "no hold", "another hold"]
+)
 def test_a_certificate_that_lies_does_not_hold_though_an_admin_signed_it(
     registry: Registry,
     studio: list[str],
@@ -691,11 +693,13 @@ def test_a_certificate_that_lies_does_not_hold_though_an_admin_signed_it(
 ) -> None:
     registry.privacy.erase(person=JANE, reason="request 114", actor="dpo")
     true = registry.privacy.certify(JANE, tmp_path / "true.json").lines
+    (elsewhere,) = registry.privacy.hold([studio[2]], reason="case 17")
     lies = {
         "another erasure": replace(true[0], erasure=true[1].erasure),
         "another time": replace(true[0], time="2026-01-01T00:00:00.000Z"),
         "no erasure": replace(true[0], erasure=true[0].record),
         "no hold": replace(true[0], erasure=None, held_by=(true[1].erasure or "",)),
+        "another hold": replace(true[0], erasure=None, held_by=(elsewhere.record,)),
     }
     monkeypatch.setattr(subjects, "_certified", lambda *_: iter((lies[lie], true[1])))
     registry.privacy.certify(JANE, tmp_path / "lie.json")
