@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -133,6 +134,17 @@ def database(request: pytest.FixtureRequest) -> str | None:
     url: str = request.getfixturevalue("postgres")
     empty_database(url)
     return url
+
+
+@pytest.fixture
+def new_database(postgres: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a new Postgres database, without any table."""
+    name = f"t{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
+    engine = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return engine.url.set(database=name).render_as_string(hide_password=False)
 
 
 def empty_database(url: str) -> None:

