@@ -46,7 +46,16 @@ def opened_here(home: str | None, verb: str, *, to_sign: bool = False) -> Regist
     With `to_sign`, asks for a passphrase as `opened_to_sign` does.
     """
     from registry.factory import open_home
-    from registry.settings import default_home, is_url, load_settings
+    from registry.settings import load_settings
+
+    where = own_folder(home, verb)
+    asks = to_sign and sys.stdin.isatty() and _locked(load_settings(where))
+    return open_home(where, passphrase=ask_passphrase() if asks else None)
+
+
+def own_folder(home: str | None, verb: str) -> str:
+    """Return the folder of the registry that a verb works on; InputError for a URL."""
+    from registry.settings import default_home, is_url
 
     where = home or default_home()
     if is_url(where):
@@ -55,8 +64,7 @@ def opened_here(home: str | None, verb: str, *, to_sign: bool = False) -> Regist
             code="usage.remote",
             hint="run it on the machine that holds the folder",
         )
-    asks = to_sign and sys.stdin.isatty() and _locked(load_settings(where))
-    return open_home(where, passphrase=ask_passphrase() if asks else None)
+    return where
 
 
 def _locked(settings: Settings) -> bool:

@@ -7,7 +7,6 @@ import typer
 
 from registry.cli.options import Home, Json
 from registry.cli.transfer import Database
-from registry.errors import InputError
 
 
 def restore(
@@ -89,20 +88,13 @@ def recover(
       genops log recover --dry-run
       genops log recover --from /mnt/backup/registry.genops
     """
-    from registry.cli.opening import passphrase_to_open
+    from registry.cli.opening import own_folder, passphrase_to_open
     from registry.cli.output import emit
     from registry.cli.render.recovery import recovered
     from registry.cli.steps import steps
     from registry.factory import recover_registry
-    from registry.settings import default_home, is_url
 
-    where = home or default_home()
-    if is_url(where):
-        raise InputError(
-            f"`log recover` works on a registry's own folder, and {where} is served",
-            code="usage.remote",
-            hint="run it on the machine that holds the folder",
-        )
+    where = own_folder(home, "log recover")
     places = source or []
     secret = passphrase_to_open(*places)
     with steps() as shown:

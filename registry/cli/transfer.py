@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from registry.cli.options import Home, Json
-from registry.errors import InputError
 
 Blobs = Annotated[
     bool,
@@ -164,19 +163,13 @@ def upgrade(
     For example:
       genops upgrade --home /srv/registry
     """
+    from registry.cli.opening import own_folder
     from registry.cli.output import emit
     from registry.cli.render.transfer import upgraded
     from registry.cli.steps import steps
     from registry.factory import upgrade_registry
-    from registry.settings import default_home, is_url
 
-    where = home or default_home()
-    if is_url(where):
-        raise InputError(
-            f"`upgrade` works on a registry's own folder, and {where} is served",
-            code="usage.remote",
-            hint="run it on the machine that holds the folder",
-        )
+    where = own_folder(home, "upgrade")
     with steps() as shown:
         done = upgrade_registry(where, backup=backup, steps=shown)
     emit(done, upgraded, as_json=json)

@@ -49,6 +49,8 @@ ROOT = Path(__file__).parents[2]
         (["init", "a", "--home", "b"], "two places", "give one"),
         (["init", "http://localhost"], "a URL", ""),
         (["log", "head", "--home", "http://localhost:1"], "own folder", "holds the folder"),
+        (["log", "recover", "--home", "http://localhost:1"], "own folder", "holds the folder"),
+        (["upgrade", "--home", "http://localhost:1"], "own folder", "holds the folder"),
     ],
 )
 def test_a_mistake_gives_one_line_and_a_hint(
