@@ -73,14 +73,13 @@ class ComponentReader:
         self._schedulers = SchedulerWatch()
 
     def read(self, pipe: Any, parts: Parts) -> Findings:
-        """Describe all components."""
+        """Describe all components of a pipeline; of a bare model, the model is the pipeline."""
         findings = Findings({name: walk(module) for name, module in parts.modules.items()})
         self._read_code(pipe, parts, findings)
         if parts.scheduler is not None:
             findings.scheduler, reasons = self._schedulers.describe(parts.scheduler)
             findings.reasons += reasons
-        index = pipe.config.get("_name_or_path")
-        found = origins.trace(parts.modules | parts.others, index, self._declared)
+        found = origins.trace(parts.modules | parts.others, _index(pipe), self._declared)
         findings.contents += found.contents
         findings.reasons += found.reasons
         findings.places = {
@@ -134,6 +133,12 @@ class ComponentReader:
         if place is not None and place.version:
             live = self._others.of(name, other)
             findings.reasons += REFERENCES.compare_other(name, other, live, place)
+
+
+def _index(pipe: Any) -> Any:
+    """Return the folder that a pipeline notes of itself; a bare model notes its own elsewhere."""
+    config = pipe.config
+    return config.get("_name_or_path") if isinstance(config, Mapping) else None
 
 
 def _described(state: ModuleState) -> dict[str, Any]:

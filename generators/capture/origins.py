@@ -56,6 +56,7 @@ def trace(components: Mapping[str, Any], index: Any, declared: Mapping[str, Path
     origins = Origins()
     sources = {name: _source(component) for name, component in components.items()}
     base = declared.get(BASE) or _base_folder(sources, index)
+    shared: dict[Path, str] = {}
     for name, component in components.items():
         material = material_name(name)
         folder = declared.get(material) or sources[name]
@@ -67,6 +68,8 @@ def trace(components: Mapping[str, Any], index: Any, declared: Mapping[str, Path
             origins.reasons.append(f"{name} has no safetensors weights in its folder")
         else:
             subfolder = name if material == BASE else ""
+            # A language model and its tokenizer share a folder: one material.
+            material = shared.setdefault(folder, material)
             origins.places[name] = Place(material, subfolder, folder, "")
     _add_contents(origins, base)
     return origins

@@ -26,7 +26,7 @@ from registry.errors import InputError, MaterialError
 def build(plan: Plan, workdir: Path) -> Any:
     """Put the recorded pipeline together and hold it against the record."""
     parts = dict.fromkeys(plan.external["pipeline"]["absent"])
-    parts |= {name: _component(name, plan) for name in plan.external["components"]}
+    parts |= {name: component(name, plan) for name in plan.external["components"]}
     scheduler = plan.external["scheduler"]
     if scheduler is not None:
         parts["scheduler"] = library_class(scheduler["class"]).from_config(scheduler["config"])
@@ -42,13 +42,19 @@ def build(plan: Plan, workdir: Path) -> Any:
     _load_loras(pipe, plan, workdir)
     weigh(pipe, plan)
     for name, module in _modules(pipe):
-        _lay_out(module, plan.internal["components"][name])
-        module.eval()
-        _check(name, module, plan)
+        settle(name, module, plan)
     return pipe
 
 
-def _component(name: str, plan: Plan) -> Any:
+def settle(name: str, module: Module, plan: Plan) -> None:
+    """Lay a loaded module out as recorded, and hold it against the record; MaterialError else."""
+    _lay_out(module, plan.internal["components"][name])
+    module.eval()
+    _check(name, module, plan)
+
+
+def component(name: str, plan: Plan) -> Any:
+    """Load a component from its material; MaterialError (`material.unloadable`) if it is damaged."""
     place, state = plan.external["components"][name], plan.internal["components"][name]
     folder = plan.path(place["ref"]) / place["subfolder"]
     cls = library_class(state["class"])
