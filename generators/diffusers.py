@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generators import environment
+from generators import environment, lock
 from generators.files import DIGESTS
 from generators.recent import outputs_of
 from generators.seeds import fresh_seed
@@ -92,7 +92,7 @@ class RecordedPipeline:
     threads: calls that share a component wait for each other.
     """
 
-    __slots__ = ("_context", "_handed_over", "_pipe", "_recorder", "_session")
+    __slots__ = ("_context", "_pipe", "_recorder", "_session")
 
     def __init__(self, pipe: Any, recorder: Recorder, context: Context) -> None:
         from generators.capture.session import Session
@@ -102,7 +102,6 @@ class RecordedPipeline:
         keep(self, "_recorder", recorder)
         keep(self, "_context", context)
         keep(self, "_session", Session(pipe, context.materials, context.draw_seed))
-        keep(self, "_handed_over", set())
 
     @property
     def unwrapped(self) -> Any:
@@ -151,17 +150,17 @@ class RecordedPipeline:
         return self
 
     def _record(self, generation: Generation, blobs: Iterable[bytes | Path]) -> Receipt:
-        """Hand over; a file goes once, as hashing it again would outweigh all the rest."""
-        files = {b: DIGESTS.describe(b, b.name).sha256 for b in blobs if isinstance(b, Path)}
-        known = {path for path, digest in files.items() if digest in self._handed_over}
+        """Hand over; a file or lock goes once, as hashing it again would outweigh the rest."""
+        recent = outputs_of(self._recorder)
+        lasting = {blob: digest for blob in blobs if (digest := _lasting(blob))}
         receipt: Receipt = self._recorder.record(
             generation,
-            blobs=[blob for blob in blobs if blob not in known],
+            blobs=[blob for blob in blobs if lasting.get(blob) not in recent.handed_over],
             project=self._context.project,
             actor=self._context.actor,
         )
-        self._handed_over.update(files.values())
-        outputs_of(self._recorder).remember(receipt)
+        recent.handed_over.update(lasting.values())
+        recent.remember(receipt)
         return receipt
 
     def __getattr__(self, name: str) -> Any:
@@ -189,6 +188,13 @@ def _run(pipe: Any, call: Call) -> tuple[Any, list[str]]:
     if torch.equal(before, torch.get_rng_state()):
         return result, []
     return result, ["torch's global random state moved during the call"]
+
+
+def _lasting(blob: bytes | Path) -> str | None:
+    """Return the digest of a content that calls share: a file, or the environment's lock."""
+    if isinstance(blob, Path):
+        return DIGESTS.describe(blob, blob.name).sha256
+    return lock.material().sha256 if blob is lock.lock() else None
 
 
 def _with_receipt(result: Any, receipt: Receipt) -> Any:

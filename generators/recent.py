@@ -1,6 +1,7 @@
-"""Which record made a content, as far as this process has seen it.
+"""Which record made a content, as far as this process has seen it, and which it handed over.
 
-So that an input which an earlier call returned names the very output it was.
+So that an input which an earlier call returned names the very output it was, and a model goes to
+the vault once.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ MAX_OUTPUTS = 4096
 
 @dataclass(slots=True)
 class RecentOutputs:
-    """The records of recent outputs by asset id; None where two records made the same bytes."""
+    """The records of recent outputs by asset id; None where two records made the same bytes.
 
+    `handed_over` has the digests of lasting contents that the recorder was given already.
+    """
+
+    handed_over: set[str] = field(default_factory=set)
     _records: OrderedDict[str, str | None] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

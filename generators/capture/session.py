@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generators import environment, seeds
+from generators import environment, lock, seeds
 from generators.arguments import ArgumentReader
 from generators.capture import loras
 from generators.capture.calls import Binder, Sharing, copies, texts
@@ -78,7 +78,11 @@ class Session:
         findings = self._components.read(self._pipe, parts)
         adapters = loras.describe(findings.walks, findings.states, self._declared)
         contents = [*findings.contents, *adapters.contents, *self._declared_contents()]
-        materials = (*(content.material for content in contents), *reader.materials)
+        materials = (
+            *(content.material for content in contents),
+            *reader.materials,
+            lock.material(),
+        )
         return Call(
             arguments=arguments,
             external={
@@ -93,7 +97,11 @@ class Session:
                 "environment": environment.capture(),
             },
             materials=materials,
-            blobs=(*(path for content in contents for path in content.paths), *reader.blobs),
+            blobs=(
+                *(path for content in contents for path in content.paths),
+                *reader.blobs,
+                lock.lock(),
+            ),
             reasons=(*findings.reasons, *adapters.reasons, *reader.reasons),
             sharing=Sharing(
                 prompts=texts(arguments.get("prompt")),
