@@ -265,10 +265,12 @@ def _controlnet() -> dict[str, Any]:
 
     parts = _sd()
     net = ControlNetModel.from_unet(parts["unet"], conditioning_embedding_out_channels=(8, 8, 16))
-    # Fresh ones are zero, and a control picture would change nothing.
+    # Fresh ones are zero, and a control picture would change nothing; much larger, nothing else.
     for block in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
-        torch.nn.init.normal_(block.weight, std=1.0)
-    torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight, std=10.0)
+        torch.nn.init.normal_(block.weight, std=0.1)
+    embedding = net.controlnet_cond_embedding
+    for layer in [embedding.conv_in, *embedding.blocks, embedding.conv_out]:
+        torch.nn.init.normal_(layer.weight, std=0.3)
     return parts | {"controlnet": net}
 
 
