@@ -54,7 +54,7 @@ def settle(name: str, module: Module, plan: Plan) -> None:
 
 
 def component(name: str, plan: Plan) -> Any:
-    """Load a component from its material; MaterialError (`material.unloadable`) if it is damaged."""
+    """Load a component from its material; MaterialError (`material.unloadable`) if damaged."""
     place, state = plan.external["components"][name], plan.internal["components"][name]
     folder = plan.path(place["ref"]) / place["subfolder"]
     cls = library_class(state["class"])
