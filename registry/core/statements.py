@@ -35,6 +35,7 @@ OWN_PREDICATES = (
     "calibration",
     "model",
     "reattestation",
+    "audit",
 )
 MAX_LIST_ITEMS = 256
 """Most items of a list in a statement; a longer one goes into a blob named by digest."""

@@ -40,6 +40,7 @@ _ROLE_OF_OWN = {
     "ingest": "generator",
     "claim": "generator",
     "reproduction": "generator",
+    "audit": "generator",
     "publication": "generator",
     "trust": "admin",
     "erasure": "admin",

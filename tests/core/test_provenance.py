@@ -15,11 +15,13 @@ from registry.core import (
     modelsets,
     predicates,
     provenance,
+    replay_predicates,
     statements,
     trust_predicates,
 )
 from registry.core.generation import Generation, Material, ModelFile, Output, Sealed
 from registry.core.predicates import DecisionRecord, Head, SealedPayload
+from registry.core.replay_predicates import AuditRecord
 from registry.core.schemas import SchemaSet
 from registry.core.statements import Statement, Subject, predicate_uri
 from registry.errors import FormatError, InputError
@@ -238,6 +240,9 @@ OWN: dict[str, dict[str, Any]] = {
                                           bounds={"a": 1.5}),
     "reattestation": trust_predicates.reattestation(HEAD, record=REC, payload_sha256=HEX,
                                                     trust_record=REC, reason="r"),
+    "audit": replay_predicates.audit(HEAD, AuditRecord(
+        {"treeSize": 3, "matching": 2, "chosen": 2}, 1, 2, "ray", 4, {"identical": 2}, HEX,
+        reproductions=[REC, REC])),
 }  # fmt: skip
 
 
