@@ -1,15 +1,19 @@
-"""Exact search among fingerprints: every stored value is compared, none is missed.
+"""Exact search among fingerprints: no stored value within the radius is missed.
 
-Holds values and digests in memory; knows nothing of pictures or verdicts.
+Holds values and digests in memory; knows nothing of pictures or verdicts. Rows are put into blocks
+that are searched by bands, and the newest are compared one by one until they are enough for one.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select
 
+from registry.similarity.bands import BandTable
 from registry.similarity.fingerprints import PHASH256
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
@@ -29,14 +33,45 @@ _DIGEST_BYTES = 32
 _FETCH = 50_000
 _BLOCK = 1 << 16
 """Rows compared at a time: their words and counts stay in a core's cache."""
+_TAIL = 1 << 16
+"""Rows that are compared one by one before they become a block."""
+_PRICE = 8
+"""A row taken out of order costs as much as so many in order."""
 _FINGERPRINTS = table_of(FingerprintRow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """A block of rows from `start` on."""
+
+    start: int
+    table: BandTable
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one search sees, whatever is added meanwhile: `size` rows, the first of them sorted."""
+
+    words: Words
+    digests: Digests
+    size: int
+    blocks: tuple[_Sorted, ...]
+
+    @property
+    def sorted_end(self) -> int:
+        return self.blocks[-1].end if self.blocks else 0
 
 
 class HammingIndex:
     """All 256-bit fingerprints of one name, searched by Hamming distance. Safe between threads.
 
-    64 bytes a fingerprint. Rows are only ever added to the table, so that `refresh` reads on from
-    the last row that it saw.
+    128 bytes a fingerprint. Rows are only ever added to the table, so that `refresh` reads on from
+    the last row that it saw. Blocks are merged when one is as long as that before it, so that each
+    row is sorted a logarithmic number of times.
     """
 
     def __init__(self, name: str = PHASH256) -> None:
@@ -44,6 +79,8 @@ class HammingIndex:
 
         self._name = name
         self._lock = threading.Lock()
+        self._sorting = threading.Lock()
+        self._blocks: tuple[_Sorted, ...] = ()
         self._last_row = 0
         self._size = 0
         self._words: Words = np.empty((WORDS, 0), dtype=np.uint64)
@@ -54,6 +91,11 @@ class HammingIndex:
 
     def refresh(self, engine: Engine) -> int:
         """Take in the fingerprints that were stored since; return how many."""
+        added = self._read(engine)
+        self._sort()
+        return added
+
+    def _read(self, engine: Engine) -> int:
         with self._lock, read(engine) as conn:
             before = self._size
             query = (
@@ -76,16 +118,34 @@ class HammingIndex:
         if len(value) != WORDS * 8:
             raise ValueError(f"a value of {len(value)} bytes; expected {WORDS * 8}")
         query = np.frombuffer(value, dtype=np.uint64)
-        with self._lock:
-            words, digests, size = self._words, self._digests, self._size
+        view = self._view()
         found: list[tuple[str, int]] = []
-        for start in range(0, size, _BLOCK):
-            distances = _distances(words[:, start : min(start + _BLOCK, size)], query)
-            found += (
-                (digests[start + row].tobytes().hex(), int(distances[row]))
-                for row in np.flatnonzero(distances <= radius)
-            )
+        for rows, distances in _hits(view, query, radius):
+            digests = view.digests[rows]
+            found += ((d.tobytes().hex(), int(n)) for d, n in zip(digests, distances, strict=True))
         return sorted(found, key=lambda hit: (hit[1], hit[0]))
+
+    def _view(self) -> _View:
+        with self._lock:
+            return _View(self._words, self._digests, self._size, self._blocks)
+
+    def _sort(self) -> None:
+        """Put the tail into a block when it is long; searches go on with what there was.
+
+        Whoever comes while another thread sorts leaves it alone.
+        """
+        if not self._sorting.acquire(blocking=False):
+            return
+        try:
+            view = self._view()
+            if view.size - view.sorted_end >= _TAIL:
+                kept = _kept(view)
+                start = kept[-1].end if kept else 0
+                block = _Sorted(start, BandTable(view.words[:, start : view.size]))
+                with self._lock:
+                    self._blocks = (*kept, block)
+        finally:
+            self._sorting.release()
 
     def _append(self, digests: list[bytes], values: list[bytes]) -> None:
         """Add rows behind those that searches in progress may be reading."""
@@ -110,6 +170,48 @@ class HammingIndex:
         words[:, : self._size] = self._words[:, : self._size]
         digests[: self._size] = self._digests[: self._size]
         self._words, self._digests = words, digests
+
+
+def _kept(view: _View) -> tuple[_Sorted, ...]:
+    """Return the blocks that stay: those that are longer than all that comes after them."""
+    blocks = view.blocks
+    while blocks and len(blocks[-1].table) <= view.size - blocks[-1].end:
+        blocks = blocks[:-1]
+    return blocks
+
+
+def _hits(view: _View, query: Any, radius: int) -> Iterator[tuple[Any, Any]]:
+    """Yield rows within the radius and their distances, each row once."""
+    for block in view.blocks:
+        rows = block.table.candidates(query, radius, len(block.table) // _PRICE)
+        if rows is None:
+            yield from _scan(view.words, block.start, block.end, query, radius)
+        else:
+            yield _check(view.words, rows + block.start, query, radius)
+    yield from _scan(view.words, view.sorted_end, view.size, query, radius)
+
+
+def _scan(words: Words, first: int, end: int, query: Any, radius: int) -> Iterator[tuple[Any, Any]]:
+    """Compare every row from `first` to before `end`."""
+    import numpy as np  # noqa: PLC0415
+
+    for start in range(first, end, _BLOCK):
+        distances = _distances(words[:, start : min(start + _BLOCK, end)], query)
+        rows = np.flatnonzero(distances <= radius)
+        yield rows + start, distances[rows]
+
+
+def _check(words: Words, rows: Any, query: Any, radius: int) -> tuple[Any, Any]:
+    """Compare these rows, word by word: most are too far after the second."""
+    import numpy as np  # noqa: PLC0415
+
+    distances = np.zeros(len(rows), dtype=np.uint16)
+    for part, word in zip(words, query, strict=True):
+        distances = distances + np.bitwise_count(part[rows] ^ word)
+        near = distances <= radius
+        rows, distances = rows[near], distances[near]
+    rows, first = np.unique(rows, return_index=True)
+    return rows, distances[first]
 
 
 def _distances(words: Words, query: Any) -> npt.NDArray[np.uint16]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
 from registry.similarity import scan
+from registry.similarity.bands import BandTable
 from registry.similarity.fingerprints import PHASH256
 from registry.similarity.scan import HammingIndex
 from registry.store.sidecar_tables import FingerprintRow
@@ -75,6 +76,76 @@ def test_blocks_leave_no_row_out(engine: Engine, monkeypatch: pytest.MonkeyPatch
     index = HammingIndex()
     index.refresh(engine)
     assert index.search(values[49], 256) == brute_force(values, values[49], 256)
+
+
+def grown(values: Sequence[bytes], parts: int) -> HammingIndex:
+    """Return an index that was given its values in parts, and sorted after each."""
+    index = HammingIndex()
+    for numbers in np.array_split(np.arange(len(values)), parts):
+        index._append([digest(n) for n in numbers], [values[n] for n in numbers])
+        index._sort()
+    return index
+
+
+@pytest.mark.parametrize("parts", [1, 3, 10, 40])
+def test_sorted_blocks_and_the_tail_answer_as_a_comparison_with_every_value(
+    parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "_TAIL", 50)
+    rng = np.random.default_rng(parts)
+    centre = rng.bytes(32)
+    around = [
+        near(centre, set(rng.choice(256, n % 70, replace=False).tolist())) for n in range(300)
+    ]
+    values = [*around, *(rng.bytes(32) for _ in range(20_000))]
+    rng.shuffle(values)
+    index = grown(values, parts)
+    view = index._view()
+    assert [b.start for b in view.blocks] == [0, *(b.end for b in view.blocks[:-1])]
+    assert view.size - view.sorted_end < 50
+    for radius in (0, 1, 15, 16, 31, 32, 62):
+        assert index.search(centre, radius) == brute_force(values, centre, radius)
+
+
+def test_blocks_are_merged_so_that_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_TAIL", 10)
+    rng = np.random.default_rng(1)
+    index = grown([rng.bytes(32) for _ in range(1000)], 100)
+    lengths = [len(block.table) for block in index._view().blocks]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(lengths) <= 7  # ten rows a hundred times: one block for each bit of 100
+
+
+def test_a_small_radius_does_not_compare_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_TAIL", 1000)
+    rng = np.random.default_rng(1)
+    values = [rng.bytes(32) for _ in range(50_000)]
+    index = grown(values, 1)
+    block = index._view().blocks[0]
+    rows = block.table.candidates(np.frombuffer(values[7], np.uint64), 31, len(values))
+    assert rows is not None
+    assert len(rows) < len(values) // 50
+    assert index.search(values[7], 31) == [(digest(7).hex(), 0)]
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_bands_leave_out_nothing_within_the_radius(data: st.DataObject) -> None:
+    radius = data.draw(st.integers(0, 31))
+    query = data.draw(st.binary(min_size=32, max_size=32))
+    flips = data.draw(st.lists(st.sets(st.integers(0, 255), max_size=radius), max_size=20))
+    worst = {16 * n + k for n in range(16) for k in (3, 9)} - {243}  # 31 bits: two a band but one
+    values = [near(query, bits) for bits in [*flips, set(sorted(worst)[:radius])]]
+    words = np.frombuffer(b"".join(values), np.uint64).reshape(-1, 4).T
+    found = BandTable(words).candidates(np.frombuffer(query, np.uint64), radius, 10**6)
+    assert found is not None
+    assert set(found.tolist()) == set(range(len(values)))
+
+
+def test_a_radius_too_large_for_bands_is_scanned() -> None:
+    table = BandTable(np.zeros((4, 3), np.uint64))
+    assert table.candidates(np.zeros(4, np.uint64), 32, 10**6) is None
+    assert table.candidates(np.zeros(4, np.uint64), 31, 10) is None  # 48 with repetitions
 
 
 def test_refresh_reads_on_from_where_it_stood(engine: Engine) -> None:
