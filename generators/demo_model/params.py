@@ -1,19 +1,17 @@
-"""The parameters of both trainings, read from `params.yaml`.
+"""The parameters of all trainings, read from `params.yaml`.
 
 Knows the file's shape and nothing of what the numbers do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from registry.errors import InputError
+from generators.parameters import read_section
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-P = TypeVar("P", "BaseParams", "LoraParams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +52,32 @@ class LoraParams:
     caption_dropout: float
 
 
+@dataclass(frozen=True, slots=True)
+class UpscalerParams:
+    """The network that doubles a picture's sides; `side` is that of the small pictures."""
+
+    recipe: str
+    seed: int
+    side: int
+    scenes: int
+    rebuilt_share: float
+    channels: int
+    blocks: int
+    steps: int
+    batch: int
+    rate: float
+
+
 def load_base(path: Path) -> BaseParams:
     """Read section `demo_model.base`; `InputError` when a key is missing or unknown."""
-    return _section(BaseParams, path, "base")
+    return read_section(BaseParams, path, "demo_model.base")
 
 
 def load_lora(path: Path, style: str) -> LoraParams:
     """Read section `demo_model.lora.<style>`; `InputError` when a key is missing or unknown."""
-    return _section(LoraParams, path, "lora", style)
+    return read_section(LoraParams, path, f"demo_model.lora.{style}")
 
 
-def _section(kind: type[P], path: Path, *keys: str) -> P:
-    import yaml
-
-    where = ".".join(("demo_model", *keys))
-    section: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for key in where.split("."):
-        section = section.get(key) if isinstance(section, dict) else None
-    known = {field.name for field in fields(kind)}
-    if not isinstance(section, dict) or set(section) != known:
-        odd = sorted(known ^ set(section if isinstance(section, dict) else ()))
-        raise InputError(
-            f"{path}: section {where} does not fit: {', '.join(odd)}",
-            code="input.params",
-            hint="Each parameter has to be there, and no other.",
-        )
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
-    return kind(**values)
+def load_upscaler(path: Path) -> UpscalerParams:
+    """Read section `demo_model.upscaler`; `InputError` when a key is missing or unknown."""
+    return read_section(UpscalerParams, path, "demo_model.upscaler")
