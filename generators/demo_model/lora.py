@@ -1,6 +1,7 @@
 """Train a style LoRA: `python -m generators.demo_model.lora --style brand --out FILE`.
 
-The base model stays frozen; the result is a fp16 file that `load_lora_weights` reads.
+The base model stays frozen; the result is a fp16 file that `load_lora_weights` reads. The fitting
+serves any model of Stable Diffusion's make: `generators.train_lora` records it as a generation.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from generators import environment
 from generators.demo_model import BASE, STYLES, lora_file, scenes, training
@@ -33,6 +35,19 @@ TARGETS = (
 )
 
 
+class Schooling(Protocol):
+    """What decides how a LoRA is fitted, beside what it is fitted to. `rate` is the peak's."""
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+
+    @property
+    def caption_dropout(self) -> float: ...  # noqa: D102
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the stage from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,25 +68,31 @@ def train(style: Literal["brand", "noir"], params: LoraParams, base: Path, out: 
     """
     import torch
     from diffusers import StableDiffusionPipeline
-    from peft import LoraConfig
 
     training.deterministic_runtime(params.seed)
     pipe = StableDiffusionPipeline.from_pretrained(base, local_files_only=True, dtype=torch.float32)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         part.requires_grad_(False)
     latents, prompts, blank = _lessons(pipe, style, params)
-    config = LoraConfig(
-        r=params.rank,
-        lora_alpha=params.rank,
-        init_lora_weights="gaussian",
-        lora_dropout=0.0,  # peft keeps dropout live at inference
-        target_modules=list(TARGETS),
-    )
+    config = adapter_config(params.rank, TARGETS)
     pipe.unet.add_adapter(config, adapter_name=style)
     random_source = torch.Generator().manual_seed(params.seed)
     noising = training.Noising(latents, pipe.scheduler, params.batch, random_source)
-    _fit(pipe.unet, noising, (prompts, blank), params)
-    _save(pipe.unet, config, style, out)
+    fit(pipe.unet, noising, (prompts, blank), params, training.Progress("lora").report)
+    save(pipe.unet, config, style, out)
+
+
+def adapter_config(rank: int, targets: Sequence[str]) -> Any:
+    """Return peft's configuration of a LoRA on the layers whose names end in `targets`."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        init_lora_weights="gaussian",
+        lora_dropout=0.0,  # peft keeps dropout live at inference
+        target_modules=list(targets),
+    )
 
 
 def _lessons(
@@ -91,37 +112,42 @@ def _lessons(
     return latents, prompts, blank
 
 
-def _fit(
+def fit(
     denoiser: Any,
     noising: training.Noising,
     embeddings: tuple[torch.Tensor, torch.Tensor],
-    params: LoraParams,
+    schooling: Schooling,
+    report: Callable[[float], None],
 ) -> None:
+    """Train what is not frozen of `denoiser`; `report` is told the loss of each step.
+
+    `embeddings` are those of each latent's prompt (n, tokens, width) and of the empty one.
+    """
     import torch
 
     prompts, blank = embeddings
     weights = [weight for weight in denoiser.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, params.rate, weight_decay=0)
+    optimizer = torch.optim.AdamW(weights, schooling.rate, weight_decay=0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, params.rate, total_steps=params.steps, pct_start=0.1
+        optimizer, schooling.rate, total_steps=schooling.steps, pct_start=0.1
     )
-    progress = training.Progress("lora")
     denoiser.to(memory_format=torch.channels_last)
-    for _ in range(params.steps):
+    for _ in range(schooling.steps):
         index, noised, times, target = noising.draw()
         prompt = prompts[index].clone()
-        prompt[noising.dropped(params.caption_dropout)] = blank
+        prompt[noising.dropped(schooling.caption_dropout)] = blank
         answer = denoiser(noised, times, prompt).sample
         loss = torch.nn.functional.mse_loss(answer, target)
         training.step(loss, weights, optimizer, schedule)
-        progress.report(loss.item())
+        report(loss.item())
 
 
-def _save(denoiser: Any, config: Any, style: str, out: Path) -> None:
+def save(denoiser: Any, config: Any, name: str, out: Path) -> None:
+    """Write the adapter `name` of a denoiser in half precision, the same bytes each time."""
     from diffusers import StableDiffusionPipeline
     from peft.utils import get_peft_model_state_dict
 
-    adapter = get_peft_model_state_dict(denoiser, adapter_name=style)
+    adapter = get_peft_model_state_dict(denoiser, adapter_name=name)
     # In peft's own names: diffusers' converter renames the attention layers alone, and its loader
     # then silently leaves them out beside the others.
     halves = {name: tensor.contiguous().half() for name, tensor in adapter.items()}

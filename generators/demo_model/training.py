@@ -62,7 +62,7 @@ def latents_of(vae: Any, pixels: torch.Tensor, chunk: int = 64) -> torch.Tensor:
 
 @dataclass(slots=True)
 class Noising:
-    """Draws noised latents and what a v-predicting denoiser has to answer."""
+    """Draws noised latents and what a denoiser has to answer to them, as its scheduler says."""
 
     latents: torch.Tensor
     scheduler: Any
@@ -70,7 +70,7 @@ class Noising:
     random: torch.Generator
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (indices, noised latents, timesteps, target velocity) of one batch."""
+        """Return (indices, noised latents, timesteps, target) of one batch."""
         import torch
 
         steps = self.scheduler.config.num_train_timesteps
@@ -79,8 +79,17 @@ class Noising:
         noise = torch.randn(clean.shape, generator=self.random)
         times = torch.randint(0, steps, (self.batch,), generator=self.random)
         noised = self.scheduler.add_noise(clean, noise, times)
-        target = self.scheduler.get_velocity(clean, noise, times)
+        target = self._target(clean, noise, times)
         return index, noised.contiguous(memory_format=torch.channels_last), times, target
+
+    def _target(
+        self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the noise, or the velocity of a denoiser that predicts that."""
+        if self.scheduler.config.prediction_type == "epsilon":
+            return noise
+        velocity: torch.Tensor = self.scheduler.get_velocity(clean, noise, times)
+        return velocity
 
     def dropped(self, share: float) -> torch.Tensor:
         """Return the mask (batch,) of captions to leave out, for classifier-free guidance."""
