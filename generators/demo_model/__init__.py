@@ -9,6 +9,7 @@ from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
 BASE = WEIGHTS / "base"
+UPSCALER = WEIGHTS / "upscaler.safetensors"
 STYLES = ("brand", "noir")
 
 
