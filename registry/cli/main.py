@@ -44,6 +44,7 @@ SECTIONS = (
         "Act",
         {
             "taint": "registry.cli.graph:taint",
+            "review": "registry.cli.release:review",
             "gate": "registry.cli.release:gate",
             "reproduce": "registry.cli.release:reproduce",
             "erase": "registry.cli.privacy:erase",

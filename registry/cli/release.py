@@ -1,8 +1,8 @@
-"""Verbs that decide and act: the release gate and exact reproduction."""
+"""Verbs that decide and act: reviews, the release gate and exact reproduction."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,38 @@ class Format(StrEnum):
     json = "json"
     github = "github"
     junit = "junit"
+
+
+def review(
+    asset: Asset,
+    approve: Annotated[
+        bool | None,
+        typer.Option("--approve/--reject", help="The verdict; one of them must be said."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; sealed, so it can be erased.")
+    ] = "",
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Approve or reject an asset, as a signed record of the reviewer.
+
+    The newest review counts. A campaign makes variants of approved masters only.
+
+    For example:
+      genops review 3f2a9c81 --approve --reason "as briefed"
+      genops review 3f2a9c81 --reject --reason "the handle is on the wrong side"
+    """
+    from registry.cli.opening import opened_here
+    from registry.cli.output import emit
+    from registry.cli.render.reports import receipt
+
+    if approve is None:
+        raise InputError("a review needs a verdict", code="usage", hint="say --approve or --reject")
+    with opened_here(home, "review", to_sign=True) as registry:
+        verdict: Literal["approved", "rejected"] = "approved" if approve else "rejected"
+        made = registry.releasing.review(asset, verdict=verdict, reason=reason)
+        emit(made, receipt, as_json=json)
 
 
 def gate(

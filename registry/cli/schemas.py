@@ -60,6 +60,7 @@ def answer_types() -> Mapping[str, Any]:
         "lineage": answers.Lineage,
         "impact": answers.Impact,
         "taint": answers.Receipt,
+        "review": answers.Receipt,
         "gate": answers.GateReport,
         "reproduce": answers.Reproduction,
         "read": own.Written,

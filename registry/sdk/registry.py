@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from registry.log.reader import LogReader
     from registry.sdk.privacy import Privacy
     from registry.sdk.recovery import Recovery
+    from registry.sdk.releasing import Releasing
     from registry.sdk.trust import Trust
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
@@ -103,6 +104,13 @@ class Registry:
         from registry.sdk.recovery import Recovery
 
         return Recovery(self._services)
+
+    @property
+    def releasing(self) -> Releasing:
+        """Reviews and releases, and what a campaign has on the log."""
+        from registry.sdk.releasing import Releasing
+
+        return Releasing(self._services)
 
     @property
     def log(self) -> LogReader:

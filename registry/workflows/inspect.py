@@ -20,7 +20,7 @@ from registry.core.answers import (
 from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import sealed_digest
 from registry.core.generation import Blob
-from registry.core.statements import Statement, predicate_name
+from registry.core.statements import Statement, predicate_name, predicate_uri
 from registry.core.times import format_time
 from registry.errors import GenopsError, InputError
 from registry.store.transaction import read
@@ -33,6 +33,7 @@ from registry.workflows.view import RecordView
 
 ARGUMENTS = "arguments"
 """The external parameter in which adapters put the arguments of a call."""
+PREDICATE_REVIEW = predicate_uri("review")
 _OWN_ELSEWHERE = {"subject", "materials", "seed", "batch_index"}
 
 
@@ -66,6 +67,7 @@ def passport(services: Services, text: str) -> Passport:
         on = queries.records_on(conn, row["leaf_hash"])
         others = {r["idx"]: r for r in (*about, *on) if r["idx"] != row["record_idx"]}
         verdicts = queries.verdicts_of(conn, list(others))
+    verdicts |= _reviewed(services, others.values())
     view = RecordView(services, row["record_idx"])
     statement = view.statement
     opened = open_statement(services, row["record_idx"], statement)
@@ -252,6 +254,12 @@ def _taint(services: Services, row: RowMapping) -> TaintView:
         direct=bool(row["direct"]),
         reason=text_of(services, row["record_idx"], "reason"),
     )
+
+
+def _reviewed(services: Services, rows: Iterable[RowMapping]) -> dict[int, str]:
+    """Return the verdicts of the reviews among records, by index."""
+    found = (r["idx"] for r in rows if r["predicate_type"] == PREDICATE_REVIEW)
+    return {i: RecordView(services, i).statement.predicate["verdict"] for i in found}
 
 
 def _event(row: RowMapping, verdicts: Mapping[int, str]) -> Event:
