@@ -249,7 +249,9 @@ class Reproduction(Answer):
     """The outcome of replaying one record.
 
     `pixels` holds the largest channel difference and the fraction of pixels that differ, where
-    both pictures could be decoded. `record` is the signed verdict on the log.
+    both pictures could be decoded, and `bounds` what another environment explains of each;
+    `calibration` is the record that says so, None for the defaults. `record` is the signed verdict
+    on the log; `comparison` is the file with both pictures and what lies between them.
     """
 
     id: str
@@ -263,6 +265,9 @@ class Reproduction(Answer):
     environment: tuple[Difference, ...] = ()
     pixels: dict[str, float] | None = None
     path: str | None = None
+    bounds: dict[str, float] | None = None
+    calibration: str | None = None
+    comparison: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

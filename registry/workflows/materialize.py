@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import mimetypes
 import shutil
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,23 +16,63 @@ from urllib.parse import unquote, urlsplit
 from registry.core.generation import ModelFile
 from registry.core.modelsets import parse_modelset
 from registry.errors import MaterialError
+from registry.workflows.leftovers import replay_folder
 from registry.workflows.personal import personal_material
 from registry.workflows.refs import path_digest
 from registry.workflows.services import Services
 
+SHELVED = frozenset({"model", "lora", "vae", "controlnet", "embedding", "ip-adapter"})
+"""Kinds that many records share and that hold no person's data: worth keeping laid out."""
+UNREAD = frozenset({"environment", "code"})
 
-def materialize(services: Services, statement: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+
+@dataclass(slots=True)
+class Shelf:
+    """Models laid out once for many replays, each checked when it was put there.
+
+    Its folder belongs to it alone. Safe to use from several threads.
+    """
+
+    folder: Path
+    _kept: dict[tuple[str, str], Path] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, dep: Mapping[str, Any], fetch: Callable[[Path], Path]) -> Path:
+        """Return a material's place; `fetch` lays it out in the folder it is given."""
+        key = (dep["digest"]["sha256"], _suffix(dep))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = fetch(self.folder / str(len(self._kept)))
+            return self._kept[key]
+
+
+@contextmanager
+def shelf_for(services: Services) -> Iterator[Shelf]:
+    """Make a shelf in the home's work folder, and remove it at the end."""
+    with replay_folder(services, bytes(32)) as folder:
+        yield Shelf(folder)
+
+
+def materialize(
+    services: Services, statement: Mapping[str, Any], folder: Path, shelf: Shelf | None = None
+) -> dict[str, Path]:
     """Fetch every material that a replay reads; return its file or folder by name.
 
-    Raises MaterialError naming the material that is missing, altered or only referenced, and
-    IntegrityError when a stored file does not have its digest.
+    Models that are on the `shelf` are taken from there, others are put there. Raises MaterialError
+    naming the material that is missing, altered or only referenced, and IntegrityError when a
+    stored file does not have its digest.
     """
     definition = statement["predicate"]["buildDefinition"]
     found = {}
     for number, dep in enumerate(definition.get("resolvedDependencies", ())):
-        if dep.get("annotations", {}).get("genops_kind") in {"environment", "code"}:
+        kind = dep.get("annotations", {}).get("genops_kind")
+        if kind in UNREAD:
             continue
-        found[dep["name"]] = _fetch(services, dep, folder / str(number))
+        fetch = partial(_fetch, services, dep)
+        if shelf is not None and kind in SHELVED:
+            found[dep["name"]] = shelf.get(dep, fetch)
+        else:
+            found[dep["name"]] = fetch(folder / str(number))
     return found
 
 
@@ -36,7 +80,7 @@ def _fetch(services: Services, dep: Mapping[str, Any], place: Path) -> Path:
     notes = dep.get("annotations", {})
     if notes.get("genops_storage") == "referenced":
         return _referenced(dep)
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     if notes.get("genops_digest") == "modelset-v1":
         manifest = _stored(services, dep["name"], dep["digest"]["sha256"])
         _lay_out(services, dep["name"], parse_modelset(manifest.read_bytes()), place)

@@ -1,25 +1,30 @@
-"""The replay process: one job in, outputs out, in an interpreter of its own.
+"""The replay process: jobs in, outputs out, in an interpreter of its own.
 
-Run as `python -m registry.workflows.replaying WORKDIR`, with the job as JSON on standard input, so
-that no text of a record touches the disk. Finds the adapter of the build type among the installed
-generators (entry-point group `genops.generators`); opens no registry.
+Run as `python -m registry.workflows.replaying`: one job a line of JSON on standard input, one
+answer a line on standard output, so that no text of a record touches the disk; outputs go into the
+job's work folder. Finds the adapter of a build type among the installed generators (entry-point
+group `genops.generators`); opens no registry. `registry.workflows.replay.worker` is the other end.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, TextIO, cast
 
 from registry.core.generation import Output
 from registry.errors import GenopsError, MissingExtraError
 
 GROUP = "genops.generators"
-RESULT = "result.json"
+
+Numerics = Literal["recorded", "present"]
+"""Whether a replay takes on the numeric settings of its record, or keeps those of its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,16 @@ class ReplayJob:
 
     `statement` has its texts in place; `materials` maps each material's name to a file, or to a
     folder for a model set, already checked against its digest; `overrides` are parameters that
-    the caller changes on purpose, such as `{"seed": "43"}`.
+    the caller changes on purpose, such as `{"seed": "43"}`. `device` is where to compute instead
+    of where the record did, such as `cuda`.
     """
 
     statement: Mapping[str, Any]
     materials: Mapping[str, Path]
     overrides: Mapping[str, Any]
     workdir: Path
+    numerics: Numerics = "recorded"
+    device: str | None = None
 
 
 class Adapter(Protocol):
@@ -69,38 +77,65 @@ def load_adapter(build_type: str) -> Adapter:
 def run(job: ReplayJob) -> dict[str, Any]:
     """Replay a job, write its outputs into the work folder, and describe them."""
     adapter = load_adapter(job.statement["predicate"]["buildDefinition"]["buildType"])
+    started = time.perf_counter()
     outputs = adapter.replay(job)
+    seconds = time.perf_counter() - started
     described = []
     for number, output in enumerate(outputs):
         file = job.workdir / f"out-{number}"
         file.write_bytes(output.data)
         described.append({"file": file.name, "pixels": output.pixels})
-    return {"outputs": described, "environment": dict(adapter.environment())}
+    return {"outputs": described, "environment": dict(adapter.environment()), "seconds": seconds}
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Read a job from standard input, run it, and leave `result.json` in the work folder."""
-    workdir = Path(arguments[0])
-    document = json.loads(sys.stdin.buffer.read())
-    job = ReplayJob(
-        statement=document["statement"],
-        materials={name: Path(path) for name, path in document["materials"].items()},
-        overrides=document["overrides"],
-        workdir=workdir,
-    )
+def answer(line: str) -> dict[str, Any]:
+    """Run the job on one line; whatever goes wrong with it is its answer."""
     try:
-        result = run(job)
+        return run(_job(json.loads(line)))
     except GenopsError as error:
-        result = {"error": error.to_dict()}
+        return {"error": error.to_dict()}
     except ImportError as error:
         missing = MissingExtraError(
             f"a replay needs what is not installed: {error.name or error}",
             hint="pip install 'genops-registry[generate]'",
         )
-        result = {"error": missing.to_dict()}
-    (workdir / RESULT).write_text(json.dumps(result), "utf-8")
+        return {"error": missing.to_dict()}
+    except Exception as error:  # noqa: BLE001  # libraries raise anything; the next job may run
+        failed = GenopsError(
+            f"the replay failed: {type(error).__name__}: {error}",
+            code="reproduce.failed",
+            hint="Compare the environments: another library version may take other arguments.",
+        )
+        return {"error": failed.to_dict()}
+
+
+def _job(document: Mapping[str, Any]) -> ReplayJob:
+    return ReplayJob(
+        statement=document["statement"],
+        materials={name: Path(path) for name, path in document["materials"].items()},
+        overrides=document["overrides"],
+        workdir=Path(document["workdir"]),
+        numerics=document.get("numerics", "recorded"),
+        device=document.get("device"),
+    )
+
+
+def _own_output() -> TextIO:
+    """Keep standard output for answers: what a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    return answers
+
+
+def main() -> int:
+    """Answer jobs until there are no more."""
+    with _own_output() as answers:
+        for line in sys.stdin:
+            answers.write(json.dumps(answer(line)) + "\n")
+            answers.flush()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -6,68 +6,110 @@ Records and environments are compared before pixels: pixels cannot tell a cause.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from registry import errors
 from registry.core import predicates
 from registry.core.answers import Difference, Reproduction, Verdict
 from registry.core.digests import asset_id, record_id, sha256_hex
 from registry.core.statements import PREDICATE_GENERATION, Subject, predicate_uri
 from registry.errors import GenopsError, InputError
-from registry.settings import child_environ
 from registry.similarity.compare import PixelDistance, pixel_distance
 from registry.store.transaction import read
 from registry.workflows import refs
+from registry.workflows.calibration import Bounds, bounds_for
 from registry.workflows.inspect import ARGUMENTS
 from registry.workflows.leftovers import replay_folder, sweep
-from registry.workflows.materialize import materialize
+from registry.workflows.materialize import Shelf, materialize
 from registry.workflows.personal import is_personal, read_row
-from registry.workflows.replaying import RESULT
+from registry.workflows.replay.environs import differences, recorded_environment
+from registry.workflows.replay.judging import Evidence, judge
+from registry.workflows.replay.triptych import triptych
+from registry.workflows.replay.worker import ReplayWorker, Request
+from registry.workflows.replaying import Numerics
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
 from registry.workflows.texts import open_statement
 from registry.workflows.view import RecordView
 
-NUMERIC_LEVELS = 2
-"""Largest change of a channel, of 255, that a different environment explains."""
-NUMERIC_FRACTION = 0.001
-"""Largest fraction of pixels that a different environment changes."""
-_OURS = "GENOPS_"
-"""Passphrase, token and home are no business of a replay."""
-_VARIABLES = ("ATEN_", "CUBLAS_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TOKENIZERS_")
+MOST_DIFFERENCES = 256
+"""As many as a record holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Replay:
-    """What a replay process left behind: one output's bytes and the process's environment."""
+class How:
+    """How to replay: with the record's numeric settings or the present ones, where, and in what.
+
+    `overrides` change parameters on purpose (`{"seed": "43"}`); `device` is where to compute
+    instead of where the record did. With `recreate` the replay runs in the recorded versions of
+    all libraries, built from the record's lock.
+    """
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    numerics: Numerics = "recorded"
+    device: str | None = None
+    recreate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An output to make again: its catalog row, and its record's opened statement.
+
+    `refused` is the outcome where the record cannot be replayed at all.
+    """
+
+    row: RowMapping
+    document: Mapping[str, Any]
+    refused: Reproduction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay made of one output: its bytes, and the environment it ran in."""
 
     data: bytes
     pixels: str | None
     environment: Mapping[str, Any]
+    seconds: float
 
 
 def reproduce(
     services: Services,
     text: str,
     *,
-    overrides: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    how: How | None = None,
     record: bool = True,
     out: Path | None = None,
+    worker: ReplayWorker | None = None,
+    shelf: Shelf | None = None,
 ) -> Reproduction:
     """Make an asset again from its record and judge the result.
 
-    `overrides` change parameters on purpose (`{"seed": "43"}`); `out` receives the picture. A
-    stored output that is gone is put back when it was reproduced byte for byte. Raises
-    MaterialError when a material is missing or altered, InputError for an asset that no
-    generator made.
+    Runs in a fresh process unless a warm `worker` is given; a `shelf` keeps models laid out from
+    one replay to the next. `overrides` are those of `how`, for
+    short; `out` receives the file, and for a picture a comparison beside it. A stored output that
+    is gone is put back when it was reproduced byte for byte. Raises MaterialError when a material
+    is missing or altered, InputError for an asset that no generator made.
     """
+    how = how or How()
+    if overrides:
+        how = replace(how, overrides=dict(how.overrides) | dict(overrides))
+    target = find_target(services, text)
+    outcome = target.refused
+    if outcome is None:
+        made = replay(services, target, how, worker, shelf)
+        outcome = compare(services, target, how, made, out)
+    return log_outcome(services, target, outcome) if record else outcome
+
+
+def find_target(services: Services, text: str) -> Target:
+    """Return what an id or a file names; raises InputError for what no generator made."""
     with read(services.engine) as conn:
         row = refs.output(conn, text)
     statement = RecordView(services, row["record_idx"]).statement
@@ -77,10 +119,41 @@ def reproduce(
             code="reproduce.not-generated",
         )
     opened = open_statement(services, row["record_idx"], statement)
-    outcome = _refusal(row, opened.document, opened.state)
-    if outcome is None:
-        outcome = _replay_and_judge(services, row, opened.document, overrides, out)
-    return _log(services, row, outcome) if record else outcome
+    return Target(row, opened.document, _refusal(row, opened.document, opened.state))
+
+
+def replay(
+    services: Services,
+    target: Target,
+    how: How,
+    worker: ReplayWorker | None = None,
+    shelf: Shelf | None = None,
+) -> Replay:
+    """Lay out the materials and run the record again; nothing is judged or logged.
+
+    Raises MaterialError, IntegrityError for a stored file that is not what it was, and what
+    `ReplayWorker.replay` raises.
+    """
+    sweep(services)
+    position: int = target.row["position"]
+    with ExitStack() as stack:
+        folder = stack.enter_context(replay_folder(services, target.row["leaf_hash"]))
+        outputs = folder / "outputs"
+        outputs.mkdir()
+        request = Request(
+            statement=target.document,
+            materials=materialize(services, target.document, folder / "materials", shelf),
+            workdir=outputs,
+            overrides=how.overrides,
+            numerics=how.numerics,
+            device=how.device,
+        )
+        if worker is None:
+            timeout_s = services.settings.limits.replay_s
+            worker = stack.enter_context(ReplayWorker(timeout_s=timeout_s))
+        done = worker.replay(request)
+        output = done.output(position)
+        return Replay(output.file.read_bytes(), output.pixels, done.environment, done.seconds)
 
 
 def _refusal(row: RowMapping, document: Mapping[str, Any], state: str) -> Reproduction | None:
@@ -107,33 +180,54 @@ def _outcome(row: RowMapping, verdict: Verdict, reasons: tuple[str, ...] = ()) -
     )
 
 
-def _replay_and_judge(
-    services: Services,
-    row: RowMapping,
-    document: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    out: Path | None,
+def compare(
+    services: Services, target: Target, how: How, made: Replay, out: Path | None = None
 ) -> Reproduction:
-    replay = _replay(services, document, row, overrides)
-    path = _keep(out, row, replay) if out is not None else None
-    inputs = tuple(_changed(document, row, overrides))
-    recorded = document["predicate"]["buildDefinition"]["internalParameters"]
-    environment = tuple(differences(recorded.get("environment", {}), replay.environment))
-    distance = _distance(services, row, replay)
+    """Hold a replay against its record: what was changed, the environments, bytes, pixels."""
+    row, document = target.row, target.document
+    inputs = tuple(_changed(document, row, how.overrides))
+    environment = tuple(_environment(document, how, made))
+    stored = _stored(services, row)
+    bounds = bounds_for(services, document)
     secret = _is_personal(services, row)
-    original = _personal_digest(services, row) if secret else row["sha256"].hex()
-    verdict, reasons = _judge(row, replay, original, inputs, environment, distance)
+    original = _own_digest(stored) if secret else row["sha256"].hex()
+    distance = _distance(row, stored, made)
+    same_bytes = sha256_hex(made.data) == original
+    same_pixels = bool(made.pixels and row["pixels"]) and made.pixels == row["pixels"].hex()
+    evidence = Evidence(same_bytes, same_pixels, inputs, environment, distance, bounds)
+    verdict, reasons = judge(evidence)
     if verdict == "identical" and not secret:
-        _put_back(services, row, replay)
+        _put_back(services, row, made)
+    kept = _Kept() if out is None else _keep(out, row, made, stored)
     return replace(
         _outcome(row, verdict, reasons),
         # The digest of a personal picture would tell for ever which one it was.
-        reproduced=None if secret else asset_id(sha256_hex(replay.data)),
+        reproduced=None if secret else asset_id(sha256_hex(made.data)),
         inputs=inputs,
         environment=environment,
         pixels=distance.to_dict() if distance else None,
-        path=str(path) if path else None,
+        bounds=_bounds(bounds) if distance else None,
+        calibration=bounds.record,
+        path=kept.file,
+        comparison=kept.comparison,
     )
+
+
+def _bounds(bounds: Bounds) -> dict[str, float]:
+    return {"max_level": float(bounds.levels), "fraction": bounds.fraction}
+
+
+def _environment(document: Mapping[str, Any], how: How, made: Replay) -> Iterator[Difference]:
+    """Yield how the environment of a replay differs from the recorded one."""
+    recorded = recorded_environment(document)
+    if not recorded and made.environment:
+        yield Difference("environment", None, "not recorded")
+    yield from differences(recorded, made.environment) if recorded else ()
+    internal = document["predicate"]["buildDefinition"]["internalParameters"]
+    components = internal.get("components", {})
+    devices = sorted({str(c["device"]) for c in components.values() if c.get("device")})
+    if how.device is not None and devices and devices != [how.device]:
+        yield Difference("device", "+".join(devices), how.device)
 
 
 def _is_personal(services: Services, row: RowMapping) -> bool:
@@ -141,94 +235,9 @@ def _is_personal(services: Services, row: RowMapping) -> bool:
     return is_personal(view.statement.subjects[row["position"]])
 
 
-def _personal_digest(services: Services, row: RowMapping) -> str | None:
+def _own_digest(stored: bytes | None) -> str | None:
     """Return the digest of a personal output's own bytes, None where they cannot be read."""
-    try:
-        return sha256_hex(read_row(services, row))
-    except GenopsError:
-        return None
-
-
-def _judge(
-    row: RowMapping,
-    replay: _Replay,
-    original: str | None,
-    inputs: tuple[Difference, ...],
-    environment: tuple[Difference, ...],
-    distance: PixelDistance | None,
-) -> tuple[Verdict, tuple[str, ...]]:
-    """Judge by inputs first, then bytes, then pixels, and by distance last."""
-    if inputs:
-        return "different", tuple(f"{d.where} was changed" for d in inputs)
-    if sha256_hex(replay.data) == original:
-        return "identical", ()
-    if replay.pixels is not None and row["pixels"] and replay.pixels == row["pixels"].hex():
-        return "identical-pixels", ("the same pixels in other bytes",)
-    causes = tuple(f"{d.where} differs" for d in environment)
-    if environment and distance is not None and distance.within(NUMERIC_LEVELS, NUMERIC_FRACTION):
-        return "equivalent", causes
-    return "different", causes or ("same inputs and environment, other bytes",)
-
-
-def _replay(
-    services: Services, document: Mapping[str, Any], row: RowMapping, overrides: Mapping[str, Any]
-) -> _Replay:
-    sweep(services)
-    position: int = row["position"]
-    with replay_folder(services, row["leaf_hash"]) as workdir:
-        job = {
-            "statement": document,
-            "materials": {
-                key: str(path)
-                for key, path in materialize(services, document, workdir / "materials").items()
-            },
-            "overrides": dict(overrides),
-        }
-        result = _run(services, job, workdir)
-        outputs = result["outputs"]
-        if position >= len(outputs):
-            raise GenopsError(f"the replay made {len(outputs)} outputs, not {position + 1}")
-        output = outputs[position]
-        data = (workdir / output["file"]).read_bytes()
-        return _Replay(data, output["pixels"], result["environment"])
-
-
-def _run(services: Services, job: Mapping[str, Any], workdir: Path) -> Mapping[str, Any]:
-    """Run the job in a fresh interpreter with the recorded numeric settings."""
-    try:
-        done = subprocess.run(  # noqa: S603  # our own module in our own interpreter
-            [sys.executable, "-m", "registry.workflows.replaying", str(workdir)],
-            input=json.dumps(job).encode("utf-8"),
-            env=_environ(job["statement"]),
-            capture_output=True,
-            timeout=services.settings.limits.replay_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise GenopsError(
-            f"the replay took over {services.settings.limits.replay_s:.0f} s",
-            code="reproduce.timeout",
-            hint="raise GENOPS_LIMIT_REPLAY_S",
-        ) from None
-    result_file = workdir / RESULT
-    if done.returncode != 0 or not result_file.is_file():
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise GenopsError(
-            f"the replay process failed: {lines[-1] if lines else 'no message'}",
-            code="reproduce.failed",
-        )
-    result: dict[str, Any] = json.loads(result_file.read_text("utf-8"))
-    if "error" in result:
-        raise errors.revive(result["error"])
-    return result
-
-
-def _environ(statement: Mapping[str, Any]) -> dict[str, str]:
-    """Return this process's environment with the recorded numeric variables, without secrets."""
-    internal = statement["predicate"]["buildDefinition"]["internalParameters"]
-    recorded = internal.get("environment", {}).get("variables", {})
-    chosen = {k: str(v) for k, v in recorded.items() if k.startswith(_VARIABLES) and v is not None}
-    return child_environ(without=(*_VARIABLES, _OURS), extra=chosen)
+    return None if stored is None else sha256_hex(stored)
 
 
 def _changed(
@@ -243,46 +252,54 @@ def _changed(
             yield Difference(name, recorded, value)
 
 
-def differences(recorded: Any, found: Any, where: str = "") -> Iterator[Difference]:
-    """Yield the leaves in which two JSON documents differ, by dotted path, in key order."""
-    if isinstance(recorded, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*recorded, *found}):
-            inner = f"{where}.{key}" if where else str(key)
-            yield from differences(recorded.get(key), found.get(key), inner)
-    elif recorded != found:
-        yield Difference(where, recorded, found)
-
-
-def _distance(services: Services, row: RowMapping, replay: _Replay) -> PixelDistance | None:
-    """Measure how far the pictures are apart, where the stored one is still there."""
-    blob = services.blobs.get(row["sha256"].hex())
-    if blob is None or not (row["media_type"] or "").startswith("image/"):
-        return None
+def _stored(services: Services, row: RowMapping) -> bytes | None:
+    """Return the recorded output, where it is still there and as it was."""
     try:
-        stored = read_row(services, row)
+        return read_row(services, row)
     except GenopsError:
         return None
-    return pixel_distance(stored, replay.data)
 
 
-def _put_back(services: Services, row: RowMapping, replay: _Replay) -> None:
+def _distance(row: RowMapping, stored: bytes | None, made: Replay) -> PixelDistance | None:
+    """Measure how far the pictures are apart."""
+    if stored is None or not (row["media_type"] or "").startswith("image/"):
+        return None
+    return pixel_distance(stored, made.data)
+
+
+def _put_back(services: Services, row: RowMapping, made: Replay) -> None:
     """Restore a stored output that is gone; one that was altered stays as evidence."""
     blob = services.blobs.get(row["sha256"].hex())
     if blob is not None and not services.vault.path(blob).exists():
-        services.vault.put(replay.data)
+        services.vault.put(made.data)
 
 
-def _keep(out: Path, row: RowMapping, replay: _Replay) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Files that a replay left for its caller."""
+
+    file: str | None = None
+    comparison: str | None = None
+
+
+def _keep(out: Path, row: RowMapping, made: Replay, stored: bytes | None) -> _Kept:
     out.mkdir(parents=True, exist_ok=True)
     suffix = {"image/png": ".png", "text/plain": ".txt"}.get(row["media_type"] or "", "")
-    path = out / f"{sha256_hex(replay.data)[:12]}{suffix}"
-    path.write_bytes(replay.data)
-    return path
+    path = out / f"{sha256_hex(made.data)[:12]}{suffix}"
+    path.write_bytes(made.data)
+    picture = (row["media_type"] or "").startswith("image/")
+    sheet = triptych(stored, made.data) if picture and stored is not None else None
+    if sheet is None:
+        return _Kept(str(path))
+    beside = path.with_name(f"{path.stem}-compared.png")
+    beside.write_bytes(sheet)
+    return _Kept(str(path), str(beside))
 
 
-def _log(services: Services, row: RowMapping, outcome: Reproduction) -> Reproduction:
-    """Record the verdict; its subject is the reproduced output, or the original without one."""
-    measures = [{"name": k, "value": v} for k, v in (outcome.pixels or {}).items()]
+def log_outcome(services: Services, target: Target, outcome: Reproduction) -> Reproduction:
+    """Record a verdict; its subject is the reproduced output, or the original without one."""
+    row = target.row
+    limits = outcome.bounds or {}
     predicate = predicates.reproduction(
         services.head(row["project"]),
         record=outcome.of_record,
@@ -296,8 +313,10 @@ def _log(services: Services, row: RowMapping, outcome: Reproduction) -> Reproduc
                 {"name": d.where, "recorded": _text(d.recorded), "found": _text(d.replayed)}
                 for d in outcome.environment
             ),
+        ][:MOST_DIFFERENCES],
+        measures=[
+            {"name": k, "value": v, "bound": limits[k]} for k, v in (outcome.pixels or {}).items()
         ],
-        measures=measures,
     )
     digest = (outcome.reproduced or outcome.original).removeprefix("sha256:")
     receipt = declare(
