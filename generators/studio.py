@@ -83,7 +83,7 @@ def _load(request: Request, *, from_image: bool) -> Any:
     try:
         import torch
 
-        _hush()
+        hush()
         from diffusers import DiffusionPipeline
     except ImportError as error:
         raise MissingExtraError(
@@ -97,7 +97,7 @@ def _load(request: Request, *, from_image: bool) -> Any:
             code="model.unusable",
             hint="it must hold a model_index.json, as `save_pretrained` writes it",
         )
-    with _readable("model", folder):
+    with readable("model", folder):
         pipe = DiffusionPipeline.from_pretrained(
             folder,
             dtype=torch.float32,  # a folder saved in half precision would mix the two
@@ -112,7 +112,7 @@ def _load(request: Request, *, from_image: bool) -> Any:
 
 
 @contextmanager
-def _readable(what: str, path: Path) -> Iterator[None]:
+def readable(what: str, path: Path) -> Iterator[None]:
     """Turn what a loader says of a file into our words; the libraries raise almost anything."""
     from safetensors import SafetensorError
 
@@ -127,7 +127,7 @@ def _readable(what: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _hush() -> None:
+def hush() -> None:
     """Keep the libraries' progress bars and advice out of a command's output."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
@@ -148,7 +148,7 @@ def _load_loras(pipe: Any, request: Request) -> None:
                 hint=f"give a safetensors file, or one of {', '.join(STYLES)}",
             )
         name = source if source in STYLES else f"lora{number}"
-        with _readable("LoRA", path):
+        with readable("LoRA", path):
             pipe.load_lora_weights(path, adapter_name=name)
         names.append(name)
     if names:
