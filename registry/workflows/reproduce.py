@@ -112,6 +112,11 @@ def find_target(services: Services, text: str) -> Target:
     """Return what an id or a file names; raises InputError for what no generator made."""
     with read(services.engine) as conn:
         row = refs.output(conn, text)
+    return target_of(services, row)
+
+
+def target_of(services: Services, row: RowMapping) -> Target:
+    """Return the target of a catalog row; raises as `find_target` does."""
     statement = RecordView(services, row["record_idx"]).statement
     if statement.predicate_type != PREDICATE_GENERATION:
         raise InputError(
@@ -296,12 +301,18 @@ def _keep(out: Path, row: RowMapping, made: Replay, stored: bytes | None) -> _Ke
     return _Kept(str(path), str(beside))
 
 
-def log_outcome(services: Services, target: Target, outcome: Reproduction) -> Reproduction:
-    """Record a verdict; its subject is the reproduced output, or the original without one."""
+def log_outcome(
+    services: Services, target: Target, outcome: Reproduction, invocation: str | None = None
+) -> Reproduction:
+    """Record a verdict; its subject is the reproduced output, or the original without one.
+
+    `invocation` (UUIDv7) is the record's, where the caller has to know it again.
+    """
     row = target.row
+    head = services.head(row["project"])
     limits = outcome.bounds or {}
     predicate = predicates.reproduction(
-        services.head(row["project"]),
+        head if invocation is None else replace(head, invocation_id=invocation),
         record=outcome.of_record,
         verdict=outcome.verdict,
         original_sha256=row["sha256"].hex(),
