@@ -220,6 +220,19 @@ def default_actor(environ: Mapping[str, str] | None = None) -> str:
         return "unknown"
 
 
+def cluster_address(kind: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the running cluster for bulk work on `ray` or `dask`, None to start one here.
+
+    By those libraries' own variables: RAY_ADDRESS, DASK_SCHEDULER_ADDRESS. A Ray that is started
+    here reports its use to nobody.
+    """
+    env = os.environ if environ is None else environ
+    if kind == "ray":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        return env.get("RAY_ADDRESS") or None
+    return env.get("DASK_SCHEDULER_ADDRESS") or None
+
+
 def child_environ(without: tuple[str, ...], extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment for a child process.
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import threading
 import uuid
 from contextlib import suppress
 from typing import Any
 
 from registry.errors import GenopsError, MissingExtraError, UnavailableError
+from registry.settings import cluster_address
 from registry.workflows.audit.executors import Executor, Factory, Seat, Station
 
-ADDRESS = "DASK_SCHEDULER_ADDRESS"
 _START_S = 60
 _FAIL_FAST = {"distributed.scheduler.allowed-failures": 0}
 """A task that took its worker with it is told, not tried again on the next one."""
@@ -38,19 +37,20 @@ class DaskExecutor(Executor):
         self._dask, self._distributed = _load()
         self._run = uuid.uuid4().hex
         self._cluster: Any = None
+        address = cluster_address("dask")
         try:
             with self._dask.config.set(_FAIL_FAST):
-                if not os.environ.get(ADDRESS):
+                if address is None:
                     self._cluster = _start(self._distributed, jobs)
                 self._client = self._distributed.Client(
-                    self._cluster or os.environ[ADDRESS], timeout=_START_S, set_as_default=False
+                    address or self._cluster, timeout=_START_S, set_as_default=False
                 )
         except (OSError, RuntimeError, ValueError) as error:
             self._end_cluster()
             raise UnavailableError(
                 f"Dask does not start: {error}",
                 code="audit.unreachable",
-                hint=f"is the cluster of {ADDRESS} up? Unset it to work on this machine.",
+                hint="Is the cluster of DASK_SCHEDULER_ADDRESS up? Without it, one is started here.",
             ) from error
 
     def seat(self) -> Seat:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from contextlib import suppress
 from typing import Any
 
 from registry.errors import GenopsError, MissingExtraError, UnavailableError
+from registry.settings import cluster_address
 from registry.workflows.audit.executors import Executor, Factory, Seat
 
-ADDRESS = "RAY_ADDRESS"
 _STORE_BYTES = 100 * 1024 * 1024
 _GOODBYE_S = 10
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
-"""Read when Ray is imported: no reports of its use leave this machine."""
 
 
 class Hosted:
@@ -44,10 +41,11 @@ class RayExecutor(Executor):
 
     def __init__(self, factory: Factory, jobs: int) -> None:
         super().__init__(factory, jobs)
+        address = cluster_address("ray")
         self._ray = _load()
         self._started = not self._ray.is_initialized()
         if self._started:
-            _start(self._ray, jobs)
+            _start(self._ray, address, jobs)
 
     def seat(self) -> Seat:
         """Start an actor."""
@@ -80,7 +78,6 @@ class _ActorSeat:
 
 
 def _load() -> Any:
-    os.environ.update(_QUIET)
     try:
         return importlib.import_module("ray")
     except ImportError:
@@ -89,9 +86,9 @@ def _load() -> Any:
         ) from None
 
 
-def _start(ray: Any, jobs: int) -> None:
+def _start(ray: Any, address: str | None, jobs: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get(ADDRESS):
+    if address is None:
         options |= {
             "num_cpus": jobs,
             "include_dashboard": False,
@@ -104,5 +101,5 @@ def _start(ray: Any, jobs: int) -> None:
         raise UnavailableError(
             f"Ray does not start: {str(error).splitlines()[0]}",
             code="audit.unreachable",
-            hint=f"is the cluster of {ADDRESS} up? Unset it to work on this machine.",
+            hint="Is the cluster of RAY_ADDRESS up? Without it, one is started here.",
         ) from error
