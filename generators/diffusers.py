@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generators import environment, lock
-from generators.files import DIGESTS
+from generators import environment
+from generators.handing import hand_over, refusal
 from generators.recent import outputs_of
 from generators.seeds import fresh_seed
 from registry.core.generation import Generation, Output
 from registry.core.statements import build_uri
-from registry.errors import CaptureError
 
 if TYPE_CHECKING:
     from generators.capture.session import Call
@@ -117,7 +116,7 @@ class RecordedPipeline:
         with self._session.exclusively():
             call = self._session.describe(args, options)
             if self._context.strict and call.reasons:
-                raise _refusal(call.reasons)
+                raise refusal(call.reasons)
             started = self._context.clock()
             result, reasons = _run(self._pipe, call)
             finished = self._context.clock()
@@ -150,18 +149,10 @@ class RecordedPipeline:
         return self
 
     def _record(self, generation: Generation, blobs: Iterable[bytes | Path]) -> Receipt:
-        """Hand over; a file or lock goes once, as hashing it again would outweigh the rest."""
-        recent = outputs_of(self._recorder)
-        lasting = {blob: digest for blob in blobs if (digest := _lasting(blob))}
-        receipt: Receipt = self._recorder.record(
-            generation,
-            blobs=[blob for blob in blobs if lasting.get(blob) not in recent.handed_over],
-            project=self._context.project,
-            actor=self._context.actor,
+        context = self._context
+        return hand_over(
+            self._recorder, generation, blobs, project=context.project, actor=context.actor
         )
-        recent.handed_over.update(lasting.values())
-        recent.remember(receipt)
-        return receipt
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "_pipe"), name)
@@ -190,26 +181,12 @@ def _run(pipe: Any, call: Call) -> tuple[Any, list[str]]:
     return result, ["torch's global random state moved during the call"]
 
 
-def _lasting(blob: bytes | Path) -> str | None:
-    """Return the digest of a content that calls share: a file, or the environment's lock."""
-    if isinstance(blob, Path):
-        return DIGESTS.describe(blob, blob.name).sha256
-    return lock.material().sha256 if blob is lock.lock() else None
-
-
 def _with_receipt(result: Any, receipt: Receipt) -> Any:
     if isinstance(result, tuple):
         result = RecordedTuple(result)
     result.receipt = receipt
     result.receipts = tuple(replace(receipt, assets=(asset,)) for asset in receipt.assets)
     return result
-
-
-def _refusal(reasons: Sequence[str]) -> CaptureError:
-    return CaptureError(
-        f"this call could not be replayed: {'; '.join(reasons)}",
-        hint="Remove the causes, or record without strict=True and with these reasons.",
-    )
 
 
 class DiffusersAdapter:
