@@ -38,6 +38,7 @@ def answer_types() -> Mapping[str, Any]:
         "doctor": answers.DoctorReport,
         "serve": own.Served,
         "generate": answers.Receipt,
+        "train-lora": answers.Receipt,
         "demo": own.DemoReport,
         "keys list": list[own.KeyView],
         "keys show": own.KeyView,
