@@ -118,8 +118,9 @@ def _check_layers(network: Mapping[str, torch.Tensor]) -> None:
     shapes = {"head": (width, 3), "tail": (3 * STEP**2, width)}
     for number in range(blocks(network)):
         shapes |= {f"block.{number}.{half}": (width, width) for half in (0, 1)}
-    wanted = {f"{name}.weight": (*shape, 3, 3) for name, shape in shapes.items()}
-    wanted |= {f"{name}.bias": shape[:1] for name, shape in shapes.items()}
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name, (wide, deep) in shapes.items():
+        wanted |= {f"{name}.weight": (wide, deep, 3, 3), f"{name}.bias": (wide,)}
     if {name: tuple(tensor.shape) for name, tensor in network.items()} != wanted:
         raise ValueError("its layers do not fit together")
     if not all(torch.isfinite(tensor).all() for tensor in network.values()):

@@ -106,7 +106,7 @@ def _rebuilt(pixels: torch.Tensor, base: Path) -> torch.Tensor:
     vae = AutoencoderKL.from_pretrained(base / "vae", local_files_only=True, dtype=torch.float32)
     latents = training.latents_of(vae, pixels)
     with torch.no_grad():
-        parts = [vae.decode(chunk).sample for chunk in latents.split(64)]
+        parts = [vae.decode(chunk).sample for chunk in torch.split(latents, 64)]
     found: torch.Tensor = ((torch.cat(parts) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return found
 
