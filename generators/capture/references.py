@@ -141,9 +141,9 @@ def fingerprint(component: Any) -> str:
         # Calls leave their padding behind in the tokenizer, and set it anew each time.
         document.pop("padding", None)
         document.pop("truncation", None)
-        document["length"] = component.model_max_length
+        document["length"] = str(component.model_max_length)  # 10^30 where there is none
     elif hasattr(component, "get_vocab"):
-        document = {"vocab": component.get_vocab(), "length": component.model_max_length}
+        document = {"vocab": component.get_vocab(), "length": str(component.model_max_length)}
     elif hasattr(component, "to_dict"):
         document = {k: v for k, v in component.to_dict().items() if not k.startswith("_")}
     else:
