@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from generators.demo_model import BASE, STYLES, lora_file
 from registry.errors import InputError, MissingExtraError, NotFoundError
@@ -59,12 +59,12 @@ def shoot(
         check_seed(request.seed)
     image = None if request.image is None else _open_image(registry, request.image)
     pipe = recorded(
-        _load(request, from_image=image is not None),
+        load_pipeline(request.model, "img2img" if image is not None else "text"),
         registry,
         project=project,
         campaign=campaign,
     )
-    _load_loras(pipe, request)
+    load_loras(pipe, request.loras)
     result = pipe(
         request.prompt,
         negative_prompt=request.negative_prompt,
@@ -79,7 +79,11 @@ def shoot(
     return receipt
 
 
-def _load(request: Request, *, from_image: bool) -> Any:
+def load_pipeline(model: Path | None, task: Literal["text", "img2img", "inpaint"]) -> Any:
+    """Load a model folder, the demo model where none is given, as a pipeline for a task.
+
+    Raises InputError (`model.unusable`), and MissingExtraError without diffusers.
+    """
     try:
         import torch
 
@@ -90,7 +94,7 @@ def _load(request: Request, *, from_image: bool) -> Any:
             "generating needs diffusers and torch, which are not installed",
             hint="pip install 'genops-registry[generate]'",
         ) from error
-    folder = request.model or BASE
+    folder = model or BASE
     if not (folder / "model_index.json").is_file():
         raise InputError(
             f"{folder} is not a diffusers model folder",
@@ -103,10 +107,12 @@ def _load(request: Request, *, from_image: bool) -> Any:
             dtype=torch.float32,  # a folder saved in half precision would mix the two
             local_files_only=True,
         )
-    if from_image:
-        from diffusers import AutoPipelineForImage2Image
+    if task != "text":
+        from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
-        pipe = AutoPipelineForImage2Image.from_pipe(pipe)
+        kinds = {"img2img": AutoPipelineForImage2Image, "inpaint": AutoPipelineForInpainting}
+        with readable("model", folder):
+            pipe = kinds[task].from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -137,9 +143,13 @@ def hush() -> None:
         log.disable_progress_bar()
 
 
-def _load_loras(pipe: Any, request: Request) -> None:
+def load_loras(pipe: Any, loras: Mapping[str, float]) -> None:
+    """Load LoRAs, files or styles of the demo model, each at its scale.
+
+    Raises InputError: `input.lora` for one that is not there, `model.unusable`.
+    """
     names = []
-    for number, source in enumerate(request.loras):
+    for number, source in enumerate(loras):
         path = lora_file(source) if source in STYLES else Path(source)
         if not path.is_file():
             raise InputError(
@@ -152,7 +162,7 @@ def _load_loras(pipe: Any, request: Request) -> None:
             pipe.load_lora_weights(path, adapter_name=name)
         names.append(name)
     if names:
-        pipe.set_adapters(names, list(request.loras.values()))
+        pipe.set_adapters(names, list(loras.values()))
 
 
 def _chance(request: Request) -> dict[str, Any]:
