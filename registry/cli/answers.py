@@ -217,6 +217,36 @@ class Served(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class PassageView(Answer):
+    """A passage that a text was given to draw on: its file and byte there, its role and score."""
+
+    file: str
+    offset: int
+    role: str
+    score: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenText(Answer):
+    """A text that a model wrote, and what a validator says of it.
+
+    `document` is the text as JSON; `failures` are the places in the schema that it breaks.
+    """
+
+    id: str
+    record: str
+    index: int
+    seed: str
+    text: str
+    document: Any
+    valid: bool
+    finished: bool
+    failures: tuple[str, ...]
+    passages: tuple[PassageView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Written(Answer):
     """An asset's bytes in a file; `size` is theirs, decrypted."""
 

@@ -22,6 +22,7 @@ from registry.settings import Settings, default_home, is_url, load_settings
 OLDEST_PYTHON = (3, 11)
 EXTRAS = {
     "generate": ("torch", "diffusers", "transformers"),
+    "text": ("transformers", "llguidance", "bm25s"),
     "mlflow": ("mlflow",),
     "dvc": ("dvc",),
     "serve": ("fastapi", "uvicorn", "jinja2"),

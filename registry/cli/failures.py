@@ -35,6 +35,8 @@ _EXTRAS = {
     "transformers": "generate",
     "peft": "generate",
     "safetensors": "generate",
+    "llguidance": "text",
+    "bm25s": "text",
     "mlflow": "mlflow",
     "dvc": "dvc",
     "fastapi": "serve",

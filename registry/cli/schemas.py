@@ -40,6 +40,7 @@ def answer_types() -> Mapping[str, Any]:
         "generate": answers.Receipt,
         "train-lora": answers.Receipt,
         "demo": own.DemoReport,
+        "write": own.WrittenText,
         "keys list": list[own.KeyView],
         "keys show": own.KeyView,
         "keys generate": trust_answers.NewKey,
