@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generators import switches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -41,13 +43,17 @@ VARIABLE_HEADS = ("ONEDNN_", "DNNL_")
 STABLE_MKL = "AUTO,STRICT"
 
 
-def prepare() -> bool:
+def prepare(device: str = "cpu") -> bool:
     """Ask for bit-stable arithmetic; return False when torch was imported too early for it.
 
     MKL picks code paths by memory alignment unless told otherwise, and memory-mapped weights are
     aligned at random: `AUTO,STRICT` makes results repeat at no cost in speed. One OpenMP thread
-    where nothing else was asked for. What the user set stays.
+    where nothing else was asked for. For a `cuda` device cuBLAS gets a workspace of a fixed size;
+    `generators.switches.settle` does the rest once torch is there. What the user set stays.
     """
+    if device.startswith("cuda"):
+        # Read when CUDA starts, which may be long after torch was imported.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", switches.CUBLAS_WORKSPACE)
     if "torch" in sys.modules:
         return os.environ.get("MKL_CBWR", "").upper().endswith("STRICT")
     os.environ.setdefault("MKL_CBWR", STABLE_MKL)
@@ -63,15 +69,16 @@ def prepare_like(recorded: Mapping[str, Any]) -> bool:
     """
     if "torch" in sys.modules:
         return False
-    variables = recorded.get("variables", {})
-    os.environ.update({"MKL_CBWR": STABLE_MKL} | {k: v for k, v in variables.items() if _counts(k)})
+    os.environ.update({k: v for k, v in recorded.get("variables", {}).items() if _counts(k)})
+    os.environ.setdefault("MKL_CBWR", STABLE_MKL)
     return True
 
 
 def capture() -> dict[str, Any]:
     """Return the environment as JSON: versions, processor, variables, threads, torch's switches.
 
-    Equal documents mean that equal inputs are expected to give equal bits.
+    Equal documents mean that equal inputs are expected to give equal bits. `torch.mkl_cbwr` is what
+    MKL holds to, whatever its variable says.
     """
     document = {
         "python": platform.python_version(),
@@ -80,7 +87,7 @@ def capture() -> dict[str, Any]:
         "variables": {name: value for name, value in sorted(os.environ.items()) if _counts(name)},
     }
     if "torch" in sys.modules:
-        document["torch"] = _torch_state()
+        document["torch"] = switches.state()
     return document
 
 
@@ -96,31 +103,16 @@ def matching(recorded: Mapping[str, Any]) -> Iterator[None]:
     Process-wide while it lasts. What only a fresh process can change (versions, variables, the
     processor) stays as it is: compare `capture()` for that.
     """
-    import torch
-
-    before = _torch_state()
+    before = switches.state()
     try:
-        _apply(torch, recorded.get("torch", {}))
+        switches.apply(recorded.get("torch", {}))
         yield
     finally:
-        _apply(torch, before)
+        switches.apply(before)
 
 
 def _counts(variable: str) -> bool:
     return variable in VARIABLES or variable.startswith(VARIABLE_HEADS)
-
-
-def _apply(torch: Any, state: Mapping[str, Any]) -> None:
-    if state.get("threads", torch.get_num_threads()) != torch.get_num_threads():
-        torch.set_num_threads(state["threads"])
-    if "matmul_precision" in state:
-        torch.set_float32_matmul_precision(state["matmul_precision"])
-    if "deterministic" in state:
-        torch.use_deterministic_algorithms(
-            state["deterministic"], warn_only=state.get("deterministic_warn_only", False)
-        )
-    if "mkldnn" in state:
-        torch.backends.mkldnn.enabled = state["mkldnn"]
 
 
 @functools.cache
@@ -148,38 +140,3 @@ def _processor() -> tuple[tuple[str, str], ...]:
     flags = " ".join(sorted(fields.get("flags", fields.get("Features", "")).split()))
     facts["flags_sha256"] = hashlib.sha256(flags.encode()).hexdigest()
     return tuple(facts.items())
-
-
-def _torch_state() -> dict[str, Any]:
-    import torch
-
-    kernels: Any = torch.backends.cuda
-    state: dict[str, Any] = {
-        "git": torch.version.git_version,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "matmul_precision": torch.get_float32_matmul_precision(),
-        "mkldnn": torch.backends.mkldnn.enabled,
-        "attention": {
-            "flash": kernels.flash_sdp_enabled(),
-            "efficient": kernels.mem_efficient_sdp_enabled(),
-            "math": kernels.math_sdp_enabled(),
-        },
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = _cuda_state(torch)
-    return state
-
-
-def _cuda_state(torch: Any) -> dict[str, Any]:
-    return {
-        "version": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "device": torch.cuda.get_device_name(),
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
-    }

@@ -70,7 +70,7 @@ def component(name: str, plan: Plan) -> Any:
             hint="The material is damaged, or needs the library versions of the record.",
         ) from error
     _set_again(module, state.get("settings", {}))
-    return module.to(state["device"])
+    return module.to(plan.device_of(name))
 
 
 def _set_again(module: Module, settings: Mapping[str, Mapping[str, Any]]) -> None:

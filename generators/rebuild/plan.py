@@ -24,7 +24,8 @@ SPECIAL_OVERRIDES = frozenset({"seed", "loras", "replaced"})
 class Plan:
     """What a record says, overrides applied.
 
-    `kinds` has the media type of each material by name, in the record's order.
+    `media_types` has the media type of each material by name, in the record's order. `device` is
+    where to compute instead of where the record did.
     """
 
     external: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Plan:
     materials: Mapping[str, Path]
     replaced: frozenset[str] = frozenset()
     seed: int | None = None
+    device: str | None = None
 
     @classmethod
     def of(cls, job: Job) -> Plan:
@@ -51,6 +53,7 @@ class Plan:
                 materials=job.materials,
                 replaced=frozenset(job.overrides.get("replaced", ())),
                 seed=None if seed is None else seeds.parse_seed(seed),
+                device=getattr(job, "device", None),
             )
         except (KeyError, TypeError) as error:
             raise InputError(
@@ -66,12 +69,26 @@ class Plan:
             raise MaterialError(f"material {name} is not at hand", code="material.missing")
         return found
 
+    def device_of(self, component: str) -> str:
+        """Return where a component is to be; whether that is here is not asked."""
+        recorded: str = self.internal["components"][component]["device"]
+        return self.device or recorded
+
+    def devices(self) -> dict[str, str]:
+        """Return the device of every component that has one, by its name."""
+        states = self.internal["components"]
+        return {name: self.device_of(name) for name, one in states.items() if "device" in one}
+
     def rig_key(self) -> str:
         """Return what decides the pipeline, apart from the call: equal keys can share one."""
         keys = ("pipeline", "components", "scheduler", "loras")
         models = {n: d for n, d in self.digests.items() if not n.startswith("input/")}
         paths = {name: str(self.materials.get(name)) for name in sorted(self.replaced)}
-        parts = [{key: self.external[key] for key in keys}, self.internal["components"]]
+        parts = [
+            {key: self.external[key] for key in keys},
+            self.internal["components"],
+            self.device,
+        ]
         return json.dumps([*parts, models, paths], sort_keys=True)
 
 

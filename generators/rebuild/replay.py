@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from generators import environment, seeds
+from generators import environment, seeds, switches
 from generators.arguments import ArgumentWriter
 from generators.capture.calls import Sharing, batch_size, copies, texts
 from generators.ports import Job
+from generators.rebuild import devices
 from generators.rebuild.pipeline import build, weigh
 from generators.rebuild.plan import Plan
 from registry.core.generation import Output
@@ -29,7 +30,10 @@ class Workshop:
 
     def replay(self, plan: Plan, workdir: Path) -> tuple[Sequence[Output], dict[str, Any]]:
         """Run the planned call; return its outputs and the environment it ran in. One at a time."""
+        kind = _prepare(plan)
         with self._lock, environment.matching(plan.internal["environment"]):
+            if plan.device is not None:
+                switches.settle(kind)
             key = plan.rig_key()
             if key != self._key:
                 self._key, self._pipe = "", None  # never two models in memory
@@ -37,6 +41,16 @@ class Workshop:
                 self._key = key
             weigh(self._pipe, plan)
             return run(self._pipe, plan), environment.capture()
+
+
+def _prepare(plan: Plan) -> str:
+    """Make sure of the devices before anything is loaded; return the kind that computes."""
+    for name, device in plan.devices().items():
+        devices.check(device, f"component {name}")
+    kinds = {device.partition(":")[0] for device in plan.devices().values()} - {"cpu"}
+    kind = min(kinds, default="cpu")
+    environment.prepare(kind)
+    return kind
 
 
 _WORKSHOP = Workshop()
@@ -73,7 +87,11 @@ def run(pipe: Any, plan: Plan) -> list[Output]:
 def _random(plan: Plan, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the recorded generators, or those of the overriding seed."""
     recorded: Mapping[str, Any] | None = plan.external["generator"]
-    if recorded is None or plan.seed is None:
+    if recorded is None:
+        return None
+    if plan.seed is None:
+        for one in recorded["generators"]:
+            devices.check(one["device"], "the recorded generator")  # no other draws the same
         return recorded
     chosen = seeds.consecutive(plan.seed, batch_size(arguments))
     return seeds.describe([seeds.generator_for(one) for one in chosen])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, cast
 
 from registry.core.generation import Output
-from registry.errors import GenopsError, MissingExtraError
+from registry.errors import GenopsError, InputError, MissingExtraError
 
 GROUP = "genops.generators"
 
@@ -34,14 +34,14 @@ class ReplayJob:
     `statement` has its texts in place; `materials` maps each material's name to a file, or to a
     folder for a model set, already checked against its digest; `overrides` are parameters that
     the caller changes on purpose, such as `{"seed": "43"}`. `device` is where to compute instead
-    of where the record did, such as `cuda`.
+    of where the record did, such as `cuda`; only adapters with `takes_device` are given one. A
+    replay under the present numeric settings names no environment in its statement.
     """
 
     statement: Mapping[str, Any]
     materials: Mapping[str, Path]
     overrides: Mapping[str, Any]
     workdir: Path
-    numerics: Numerics = "recorded"
     device: str | None = None
 
 
@@ -76,7 +76,12 @@ def load_adapter(build_type: str) -> Adapter:
 
 def run(job: ReplayJob) -> dict[str, Any]:
     """Replay a job, write its outputs into the work folder, and describe them."""
-    adapter = load_adapter(job.statement["predicate"]["buildDefinition"]["buildType"])
+    build_type = job.statement["predicate"]["buildDefinition"]["buildType"]
+    adapter = load_adapter(build_type)
+    if job.device is not None and not getattr(adapter, "takes_device", False):
+        raise InputError(
+            f"records of {build_type} cannot be replayed on a chosen device", code="replay.device"
+        )
     started = time.perf_counter()
     outputs = adapter.replay(job)
     seconds = time.perf_counter() - started
@@ -111,13 +116,20 @@ def answer(line: str) -> dict[str, Any]:
 
 def _job(document: Mapping[str, Any]) -> ReplayJob:
     return ReplayJob(
-        statement=document["statement"],
+        statement=_statement(document),
         materials={name: Path(path) for name, path in document["materials"].items()},
         overrides=document["overrides"],
         workdir=Path(document["workdir"]),
-        numerics=document.get("numerics", "recorded"),
         device=document.get("device"),
     )
+
+
+def _statement(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the statement to follow: without its environment where the present one counts."""
+    statement: dict[str, Any] = document["statement"]
+    if document.get("numerics") == "present":
+        statement["predicate"]["buildDefinition"]["internalParameters"]["environment"] = {}
+    return statement
 
 
 def _own_output() -> TextIO:
