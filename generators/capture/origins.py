@@ -115,7 +115,8 @@ def _add_contents(origins: Origins, base: Path | None) -> None:
         by_material.setdefault(place.material, []).append(name)
     for material, names in by_material.items():
         root = base if material == BASE and base is not None else origins.places[names[0]].folder
-        paths = [path for name in names for path in _weights(origins.places[name].folder)]
+        folders = dict.fromkeys(origins.places[name].folder for name in names)
+        paths = [path for folder in folders for path in _weights(folder)]
         if root == base:
             paths += _shared_files(root)
         try:
