@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from registry.sdk.privacy import Privacy
     from registry.sdk.recovery import Recovery
     from registry.sdk.releasing import Releasing
+    from registry.sdk.replays import Replays
     from registry.sdk.trust import Trust
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
@@ -97,6 +98,13 @@ class Registry:
         from registry.sdk.trust import Trust
 
         return Trust(self._services)
+
+    @property
+    def replays(self) -> Replays:
+        """Audits of many replays, the bounds they are judged by, and two assets side by side."""
+        from registry.sdk.replays import Replays
+
+        return Replays(self._services)
 
     @property
     def recovery(self) -> Recovery:

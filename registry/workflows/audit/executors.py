@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Done(Generic[Task]):
     error: GenopsError | None = None
 
 
-def work(executor: Executor, tasks: Iterable[Task]) -> Iterator[Done[Task]]:
+def work(executor: Executor, tasks: Iterable[Task]) -> Generator[Done[Task], None, None]:
     """Have tasks done; yield the outcome of each as soon as it is there, in any order.
 
     Takes tasks in this thread, two ahead for each seat, so that making them may be costly. Ending

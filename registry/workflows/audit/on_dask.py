@@ -50,7 +50,7 @@ class DaskExecutor(Executor):
             raise UnavailableError(
                 f"Dask does not start: {error}",
                 code="audit.unreachable",
-                hint="Is the cluster of DASK_SCHEDULER_ADDRESS up? Without it, one is started here.",
+                hint="Is the cluster of DASK_SCHEDULER_ADDRESS up? Unset, one is started here.",
             ) from error
 
     def seat(self) -> Seat:

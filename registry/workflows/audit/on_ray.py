@@ -101,5 +101,5 @@ def _start(ray: Any, address: str | None, jobs: int) -> None:
         raise UnavailableError(
             f"Ray does not start: {str(error).splitlines()[0]}",
             code="audit.unreachable",
-            hint="Is the cluster of RAY_ADDRESS up? Without it, one is started here.",
+            hint="Is the cluster of RAY_ADDRESS up? Unset, one is started here.",
         ) from error

@@ -1,0 +1,54 @@
+"""Replays in bulk, what they are judged by, and two assets side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from registry.core.times import read_time
+from registry.workflows.services import Services
+
+if TYPE_CHECKING:
+    from registry.core.replay_answers import AuditReport
+
+Progress = Callable[[int, int], None]
+"""Called with the outputs that are done and those there are in all."""
+
+
+class Replays:
+    """Audits, calibrations and comparisons of one open registry."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def audit(
+        self,
+        *,
+        campaign: str | None = None,
+        project: str | None = None,
+        since: str | None = None,
+        sample: int | None = None,
+        sample_seed: int | None = None,
+        executor: str = "processes",
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> AuditReport:
+        """Make every generated asset that fits again, judge each, and sign a summary.
+
+        `since` is a time as people write it, of the log; `sample` chooses so many at random, by
+        `sample_seed` or a fresh one that the summary states. Work is done by `jobs` warm
+        processes: of this machine, or on `ray` or `dask`, whose start a script guards with
+        `if __name__ == "__main__"`. What was interrupted goes on when it is asked for again.
+        Raises InputError, ConflictError (`audit.running`), MissingExtraError, UnavailableError.
+        """
+        from registry.workflows.audit.run import audit
+        from registry.workflows.audit.selection import Wanted
+
+        wanted = Wanted(
+            project=project,
+            campaign=campaign,
+            since_ms=None if since is None else read_time(since),
+            sample=sample,
+            sample_seed=None if sample_seed is None else str(sample_seed),
+        )
+        return audit(self._services, wanted, executor=executor, jobs=jobs, progress=progress)
