@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from registry.errors import GenopsError, InputError, MissingExtraError, UnavailableError
-from registry.workflows.audit.executors import Done, Executor, executor_for, work
+from registry.workflows.audit.executors import Done, Executor, work
+from registry.workflows.audit.places import executor_for
 
 HERE = str(Path(__file__).parent)
 JOBS = 2

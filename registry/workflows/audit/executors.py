@@ -1,4 +1,4 @@
-"""Where bulk work is done: the port, a pool on this machine, and which others there are.
+"""Where bulk work is done: the port, what drives it, and a pool on this machine.
 
 An executor knows nothing of replays: it opens *seats*, and a seat does one task after the other.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
-from registry.errors import GenopsError, InputError
+from registry.errors import GenopsError
 
 Name = Literal["processes", "ray", "dask"]
 Task = TypeVar("Task")
@@ -171,26 +171,3 @@ class ProcessPool(Executor):
     def seat(self) -> Seat:
         """Make a station here."""
         return self.factory()
-
-
-def executor_for(name: str, factory: Factory, jobs: int) -> Executor:
-    """Return an executor by name; it starts what it needs at once.
-
-    Raises InputError (`audit.executor`) for an unknown name or no jobs, MissingExtraError where
-    Ray or Dask is not installed.
-    """
-    if jobs < 1:
-        raise InputError(f"{jobs} jobs do no work", code="audit.jobs", hint="give 1 or more")
-    if name == "processes":
-        return ProcessPool(factory, jobs)
-    if name == "ray":
-        from registry.workflows.audit.on_ray import RayExecutor  # noqa: PLC0415  # an extra
-
-        return RayExecutor(factory, jobs)
-    if name == "dask":
-        from registry.workflows.audit.on_dask import DaskExecutor  # noqa: PLC0415  # an extra
-
-        return DaskExecutor(factory, jobs)
-    raise InputError(
-        f"there is no executor {name!r}", code="audit.executor", hint="processes, ray or dask"
-    )

@@ -25,8 +25,9 @@ from registry.core.statements import Subject
 from registry.core.times import format_time
 from registry.errors import GenopsError
 from registry.store.transaction import read
-from registry.workflows.audit.executors import Done, Executor, executor_for, work
+from registry.workflows.audit.executors import Done, Executor, work
 from registry.workflows.audit.keeping import PREDICATE_AUDIT, Running, running
+from registry.workflows.audit.places import executor_for
 from registry.workflows.audit.selection import Chosen, Selection, Wanted, by_model, choose
 from registry.workflows.audit.station import replay_station
 from registry.workflows.leftovers import replay_folder, sweep
