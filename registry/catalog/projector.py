@@ -145,11 +145,11 @@ def _digests(batch: Sequence[Logged], used: Sequence[Mapping[str, Row]]) -> Iter
         yield from (material["sha256"] for material in materials.values())
 
 
-def named_materials(statement: Statement, position: int) -> list[bytes]:
-    """Return the digests of the materials that one output was made from, as its record says."""
+def named_materials(statement: Statement, position: int) -> dict[bytes, tuple[str, str]]:
+    """Return what one output was made from, as its record says: (kind, name) by digest."""
     materials = {material["name"]: material for material in _materials(statement)}
     names = _materials_of(statement, statement.subjects[position].name, materials)
-    return [materials[name]["sha256"] for name in names]
+    return {materials[name]["sha256"]: (materials[name]["kind"], name) for name in names}
 
 
 def _materials(statement: Statement) -> Iterable[Row]:

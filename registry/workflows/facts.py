@@ -30,6 +30,10 @@ from registry.workflows.verify import examine
 from registry.workflows.view import RecordView
 
 Facts = dict[str, Any]
+Named = Mapping[bytes, tuple[str, str]]
+"""What records name as materials: kind and name by digest."""
+WEIGHTS = frozenset({"model", "lora", "vae", "controlnet", "embedding"})
+"""Kinds that an ancestor has by what was done with it, however it came to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Ground:
 
     head: Head
     ledger: Ledger
-    named: dict[tuple[int, int], frozenset[bytes]] = field(default_factory=dict)
+    named: dict[tuple[int, int], Named] = field(default_factory=dict)
 
 
 def gather(
@@ -61,14 +65,14 @@ def gather(
         ancestors = graph.ancestors_of(conn, row["sha256"])
         declared = queries.declared_models(conn, [a["sha256"] for a in ancestors])
     _compare_taints(row, taints, ancestors, ground.ledger)
-    _compare_lineage(services, row, view, ancestors, ground)
+    used = _compare_lineage(services, row, view, ancestors, ground)
     made_from = materials(services, view.statement, row["position"])
     return {
         "asset": _asset(row),
         "record": _record(row, view.statement),
         "signer": _signer(services, view),
         "materials": [_material(material) for material in made_from],
-        "ancestors": [_ancestor(ancestor, declared) for ancestor in ancestors],
+        "ancestors": [_ancestor(ancestor, declared, used) for ancestor in ancestors],
         "taints": [_taint(taint) for taint in taints],
         "verified": _verified(examine(services, row, view, ground.head)),
         "lists": lists,
@@ -101,24 +105,29 @@ def _compare_lineage(
     view: RecordView,
     ancestors: Sequence[RowMapping],
     ground: Ground,
-) -> None:
+) -> Named:
     """Check that everything which the signed statements above an output name is above it.
 
-    Which record made a material that is named by its digest alone is the catalog's word.
+    Returns what they name; of a digest with several names, the one as weights. Which record made
+    a material that is named by its digest alone is the catalog's word.
     """
     known = {ancestor["sha256"] for ancestor in ancestors}
-    named = set(named_materials(view.statement, row["position"]))
+    statements = [named_materials(view.statement, row["position"])]
     for ancestor in ancestors:
         place = ancestor["record_idx"], ancestor["position"]
         if place[0] is None:
             continue
         if place not in ground.named:
             above = RecordView(services, place[0]).statement
-            ground.named[place] = frozenset(named_materials(above, place[1]))
-        named |= ground.named[place]
-    if not named <= known:
-        missing = min(named - known).hex()
+            ground.named[place] = named_materials(above, place[1])
+        statements.append(ground.named[place])
+    named: dict[bytes, tuple[str, str]] = {}
+    for found in statements:
+        named |= {d: use for d, use in found.items() if d not in named or use[0] in WEIGHTS}
+    if not named.keys() <= known:
+        missing = min(named.keys() - known).hex()
         raise _altered(row, f"its lineage lacks sha256:{missing}, which a record names")
+    return named
 
 
 def _altered(row: RowMapping, why: str) -> IntegrityError:
@@ -177,12 +186,16 @@ def _record(row: RowMapping, statement: Statement) -> Facts:
     }
 
 
-def _ancestor(row: RowMapping, declared: Mapping[bytes, RowMapping]) -> Facts:
+def _ancestor(row: RowMapping, declared: Mapping[bytes, RowMapping], used: Named) -> Facts:
+    """Return the facts on an ancestor; a LoRA that was made or taken in here is a LoRA still."""
     model = declared.get(row["sha256"])
+    kind, name = used.get(row["sha256"], ("", ""))
+    if kind not in WEIGHTS:
+        kind, name = row["kind"], row["name"]
     return {
         "sha256": row["sha256"].hex(),
-        "kind": row["kind"],
-        "name": row["name"],
+        "kind": kind,
+        "name": name,
         "licence": model["licence"] if model else "",
         "approved": bool(model["approved"]) if model else False,
         "declared": model is not None,

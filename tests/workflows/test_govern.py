@@ -109,6 +109,23 @@ def test_the_gate_fails_an_undeclared_model(registry: Registry, generation: Make
     assert registry.gate([asset]).verdict == "fail"
 
 
+def test_a_lora_that_was_taken_in_or_made_here_needs_a_licence_all_the_same(
+    registry: Registry, studio: dict[str, str], generation: Make, tmp_path: Path
+) -> None:
+    file = tmp_path / "bought.safetensors"
+    file.write_bytes(b"weights of a LoRA that was bought")
+    registry.ingest(file)
+    bought = material("lora/bought", "lora", file.read_bytes())
+    made = generation(7, materials=(material("model/base", "model", BASE), bought))
+    asset = registry.record(made, blobs=[BASE, file]).assets[0]
+    (decision,) = registry.gate([asset]).decisions
+    failed = {rule.rule: rule.message for rule in decision.rules if rule.outcome == "fail"}
+    assert failed.keys() == {"lora-licences"}
+    assert "lora/bought" in failed["lora-licences"]
+    registry.register_model(file, name="bought", kind="lora", licence="Apache-2.0")
+    assert registry.gate([asset]).verdict == "pass"
+
+
 def test_the_gate_fails_an_altered_blob(registry: Registry, studio: dict[str, str]) -> None:
     path = Path(registry.get(studio["plain"]).path or "")
     path.chmod(0o644)
