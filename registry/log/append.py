@@ -12,6 +12,7 @@ from registry.log.submission import Accepted
 from registry.log.tree import add_tiles
 from registry.store.bulk import insert_missing, insert_rows
 from registry.store.log_tables import EnvelopeRow, InvocationRow, LogEntryRow, TrustRecordRow
+from registry.store.rows import outbox_row
 from registry.store.sidecar_tables import BlobRow, FingerprintRow, OutboxRow, SealedRow
 from registry.store.types import table_of
 
@@ -74,9 +75,5 @@ def append_sidecars(conn: Connection, batch: Batch, targets: Sequence[str]) -> N
     insert_rows(
         conn,
         _OUTBOX,
-        [
-            {"record_idx": r.index, "target": target, "attempts": 0, "next_ms": 0, "error": ""}
-            for r, _ in batch
-            for target in targets
-        ],
+        [outbox_row(record.index, target) for record, _ in batch for target in targets],
     )

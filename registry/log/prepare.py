@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 from registry.core.dsse import Envelope
-from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Blob
 from registry.core.schemas import SchemaSet
 from registry.core.statements import Statement, invocation_id
@@ -15,8 +13,7 @@ from registry.core.trust import TrustKey, TrustState
 from registry.errors import InputError, TrustError
 from registry.log.submission import Submission
 from registry.signing.sealing import KEY_BYTES
-
-Row = dict[str, Any]
+from registry.store.rows import Row, blob_row, fingerprint_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,8 @@ def prepare(
         envelope_sha256=hashlib.sha256(submission.envelope).digest(),
         sealed=submission.sealed,
         seal_key=submission.seal_key,
-        blobs=tuple(map(_blob_row, submission.blobs)),
-        fingerprints=tuple(map(_fingerprint_row, submission.fingerprints)),
+        blobs=tuple(map(_checked_row, submission.blobs)),
+        fingerprints=tuple(map(fingerprint_row, submission.fingerprints)),
         judged=_judge(trust, envelope, statement.predicate_type, now_ms) if trust else None,
     )
 
@@ -98,20 +95,11 @@ def _check_sealed(submission: Submission) -> None:
         raise InputError(f"a sealing key has {KEY_BYTES} bytes", code="record.sealed")
 
 
-def _blob_row(blob: Blob) -> Row:
+def _checked_row(blob: Blob) -> Row:
     try:
-        row = {"sha256": bytes.fromhex(blob.sha256), "md5": bytes.fromhex(blob.md5)}
+        row = blob_row(blob)
     except ValueError:
-        row = {}
-    if [len(digest) for digest in row.values()] != [32, 16] or blob.size < 0:
+        row = None
+    if row is None or len(row["sha256"]) != 32 or len(row["md5"]) != 16 or blob.size < 0:
         raise InputError(f"not a blob: {blob}", code="record.blob")
-    return {**row, "size": blob.size}
-
-
-def _fingerprint_row(value: FingerprintValue) -> Row:
-    return {
-        "sha256": bytes.fromhex(value.sha256),
-        "name": value.name,
-        "value": value.value,
-        "quality": value.quality,
-    }
+    return row

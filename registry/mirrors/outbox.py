@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
+from registry.store.rows import UNTRIED, outbox_row
 from registry.store.sidecar_tables import OutboxRow
 from registry.store.transaction import read, write
 
@@ -75,9 +76,8 @@ class Outbox:
     def reset(self, target: str) -> int:
         """Let rows that failed be due now, as if they were new; returns how many there are."""
         failed = (_ROWS.c.target == target) & (_ROWS.c.attempts > 0)
-        new = {"attempts": 0, "next_ms": 0, "error": ""}
         with write(self._engine) as conn:
-            return conn.execute(update(_ROWS).where(failed).values(new)).rowcount
+            return conn.execute(update(_ROWS).where(failed).values(UNTRIED)).rowcount
 
     def requeue(self, target: str, indices: Sequence[int]) -> int:
         """Ask for fresh copies of records; returns how many were not already waiting.
@@ -86,10 +86,7 @@ class Outbox:
         """
         waiting = self.waiting(target)
         new = [index for index in dict.fromkeys(indices) if index not in waiting]
-        rows = [
-            {"record_idx": i, "target": target, "attempts": 0, "next_ms": 0, "error": ""}
-            for i in new
-        ]
+        rows = [outbox_row(index, target) for index in new]
         if rows:
             with write(self._engine) as conn:
                 conn.execute(insert(_ROWS), rows)

@@ -26,6 +26,7 @@ from registry.log.submission import Accepted
 from registry.similarity.decode import MEDIA_TYPES
 from registry.similarity.fingerprints import fingerprint
 from registry.store.bulk import insert_missing, insert_rows
+from registry.store.rows import blob_row, fingerprint_row, outbox_row
 from registry.store.sidecar_tables import FingerprintRow, OutboxRow
 from registry.store.transaction import write
 from registry.store.types import table_of
@@ -85,9 +86,9 @@ def write_records(
         pictures |= dict.fromkeys(_pictures(accepted))
         progress(len(accepted), 0)
     takeover.finish(note, vkey)
-    insert_missing(conn, BLOBS, [_blob_row(blob) for blob in beside.blobs])
+    insert_missing(conn, BLOBS, [blob_row(blob) for blob in beside.blobs])
     for target, indices in beside.due.items():
-        insert_rows(conn, _OUTBOX, [_outbox_row(index, target) for index in sorted(indices)])
+        insert_rows(conn, _OUTBOX, [outbox_row(index, target) for index in sorted(indices)])
     return Written(tuple(pictures), len(without - _delete_erased(conn)))
 
 
@@ -112,7 +113,7 @@ def add_fingerprints(
     with ThreadPoolExecutor(jobs) as pool:
         for start in range(0, len(here), _BATCH):
             chunk = here[start : start + _BATCH]
-            rows = [_fingerprint_row(value) for value in pool.map(made, chunk) if value]
+            rows = [fingerprint_row(value) for value in pool.map(made, chunk) if value]
             with write(services.engine) as conn:
                 insert_missing(conn, _FINGERPRINTS, rows)
             count += len(rows)
@@ -157,24 +158,3 @@ def _pictures(batch: Iterable[Accepted]) -> Iterator[str]:
 
 def _may_have_fingerprint(subject: Subject) -> bool:
     return subject.media_type in MEDIA_TYPES.values() and not is_personal(subject)
-
-
-def _blob_row(blob: Blob) -> dict[str, object]:
-    return {
-        "sha256": bytes.fromhex(blob.sha256),
-        "md5": bytes.fromhex(blob.md5),
-        "size": blob.size,
-    }
-
-
-def _fingerprint_row(value: FingerprintValue) -> dict[str, object]:
-    return {
-        "sha256": bytes.fromhex(value.sha256),
-        "name": value.name,
-        "value": value.value,
-        "quality": value.quality,
-    }
-
-
-def _outbox_row(index: int, target: str) -> dict[str, object]:
-    return {"record_idx": index, "target": target, "attempts": 0, "next_ms": 0, "error": ""}

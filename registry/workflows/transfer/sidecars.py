@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Integer, LargeBinary, RowMapping, Table, sele
 from registry.core.exports import invalid
 from registry.core.jsonio import dumps, loads
 from registry.store.bulk import insert_rows
+from registry.store.rows import outbox_row
 from registry.store.sidecar_tables import (
     BlobRow,
     CosignatureRow,
@@ -95,7 +96,7 @@ def load_outbox(conn: Connection, data: bytes, size: int, due: Collection[str]) 
         indices = [index for first, last in ranges for index in range(first, last + 1)]
         for start in range(0, len(indices), _BATCH):
             chunk = indices[start : start + _BATCH]
-            insert_rows(conn, _OUTBOX, [_outbox_row(index, target) for index in chunk])
+            insert_rows(conn, _OUTBOX, [outbox_row(index, target) for index in chunk])
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:
@@ -144,7 +145,3 @@ def _waiting(line: bytes, size: int) -> tuple[str, int, int]:
         if whole and 0 <= first <= last < size:
             return target, first, last
     raise invalid("a row of the outbox names no records of this log")
-
-
-def _outbox_row(index: int, target: str) -> dict[str, Any]:
-    return {"record_idx": index, "target": target, "attempts": 0, "next_ms": 0, "error": ""}
