@@ -107,10 +107,10 @@ class RecordedCallable:
                 f"this call could not be replayed: {'; '.join(reasons)}",
                 hint="Remove the causes, or record without strict=True and with these reasons.",
             )
-        before, started = list(_random_states()), self._context.clock()
+        before, started = dict(_random_states()), self._context.clock()
         result = self.__wrapped__(*args, **options)
         finished = self._context.clock()
-        if list(_random_states()) != before:
+        if not before.items() <= dict(_random_states()).items():
             reasons.append("global random state moved during the call")
         materials = [*([code.material] if code.material else []), *reader.materials]
         generation = Generation(
@@ -295,11 +295,14 @@ def _output(result: Any, **fields: Any) -> Output:
     )
 
 
-def _random_states() -> Iterator[Any]:
-    """Yield the states of the global generators that a function may have drawn from."""
-    yield random.getstate()
+def _random_states() -> Iterator[tuple[str, Any]]:
+    """Yield the states of the global generators that a function may have drawn from, by library.
+
+    A library that the call itself imports was not there before it, and starts as in a replay.
+    """
+    yield "python", random.getstate()
     if "numpy.random" in sys.modules:
         name, keys, *rest = sys.modules["numpy.random"].get_state()
-        yield name, keys.tobytes(), rest
+        yield "numpy", (name, keys.tobytes(), tuple(rest))
     if "torch" in sys.modules:
-        yield sys.modules["torch"].get_rng_state().numpy().tobytes()
+        yield "torch", sys.modules["torch"].get_rng_state().numpy().tobytes()
