@@ -11,7 +11,6 @@ import json
 import platform
 import re
 import sysconfig
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,45 +18,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from registry.core.digests import sha256_hex
 from registry.core.generation import Material
-from registry.errors import InputError
+from registry.core.locks import HEAD, NAME, Locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAME = "environment/lock"
-"""The material that every record of a pipeline names its lock by."""
-HEAD = "# genops-lock-v1"
 MEDIA_TYPE = "text/plain"
 _OF_THE_INSTALLER = (b"/INSTALLER,", b"/REQUESTED,", b"/direct_url.json,")
-_LINE = re.compile(
-    r"(?:# (?P<kept>editable|local) )?(?P<name>[a-z0-9-]+)"
-    r"(?:==(?P<version>\S+)| @ (?P<url>\S+))(?: # (?P<notes>.*))?"
-)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Locked:
-    """One distribution: normalised name, version, where it came from, what was installed.
-
-    `origin` is empty for one from an index, `editable` or `local` for one that no index has, else
-    the URL that it was installed from. `record` is the hex SHA-256 of the files that it brought,
-    empty where its installer kept no list of them.
-    """
-
-    name: str
-    version: str
-    origin: str = ""
-    record: str = ""
-
-    def line(self) -> str:
-        """Return the lock's line: a requirement, unless no installer could follow it."""
-        record = f"record=sha256:{self.record}" if self.record else ""
-        if self.origin in {"editable", "local"}:
-            # A comment: an index could offer a stranger's work under the name.
-            return f"# {self.origin} {self.name}=={self.version}" + (f" # {record}" * bool(record))
-        if self.origin:
-            return f"{self.name} @ {self.origin} # version={self.version} {record}".rstrip()
-        return f"{self.name}=={self.version}" + (f" # {record}" * bool(record))
 
 
 def lock() -> bytes:
@@ -77,27 +44,6 @@ def material() -> Material:
         sha256=_digest(),
         storage="vaulted",
         media_type=MEDIA_TYPE,
-    )
-
-
-def parse(data: bytes) -> tuple[Locked, ...]:
-    """Read a lock; InputError (`input.lock`) for what is none."""
-    lines = data.decode("utf-8", errors="replace").splitlines()
-    if not lines or not lines[0].startswith(f"{HEAD} "):
-        raise InputError("this is no lock of an environment", code="input.lock")
-    return tuple(_parsed(line, number) for number, line in enumerate(lines[1:], 2) if line)
-
-
-def _parsed(line: str, number: int) -> Locked:
-    found = _LINE.fullmatch(line)
-    if found is None:
-        raise InputError(f"line {number} of the lock names no distribution", code="input.lock")
-    notes = dict(note.partition("=")[::2] for note in (found["notes"] or "").split())
-    return Locked(
-        name=found["name"],
-        version=found["version"] or notes.get("version", ""),
-        origin=found["kept"] or found["url"] or "",
-        record=notes.get("record", "").removeprefix("sha256:"),
     )
 
 

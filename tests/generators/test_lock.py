@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from generators import lock
-from generators.lock import Locked
 from registry.core.digests import sha256_hex
+from registry.core.locks import Locked, parse
 from registry.errors import InputError
 
 EVERY = metadata.distributions
@@ -41,11 +41,11 @@ def install(
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Locked]:
     found = list(EVERY(path=[str(site)]))
     monkeypatch.setattr(metadata, "distributions", lambda: found)
-    return {one.name: one for one in lock.parse(lock.lock())}
+    return {one.name: one for one in parse(lock.lock())}
 
 
 def test_the_lock_names_every_distribution_with_its_version() -> None:
-    named = {one.name: one for one in lock.parse(lock.lock())}
+    named = {one.name: one for one in parse(lock.lock())}
     for name in ("torch", "diffusers", "numpy", "pillow"):
         assert named[name].version == metadata.version(name)
         assert len(named[name].record) == 64
@@ -124,5 +124,5 @@ def test_a_name_is_written_as_indexes_write_it(
 @pytest.mark.parametrize("data", [b"", b"acme==1.0\n", b"# genops-lock-v1 p x\nnot a line\n"])
 def test_what_is_no_lock_is_refused(data: bytes) -> None:
     with pytest.raises(InputError) as caught:
-        lock.parse(data)
+        parse(data)
     assert caught.value.code == "input.lock"
