@@ -6,6 +6,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen benchmarks; returns 0 whether or not a bar holds."""
     chosen = _arguments(arguments)
     _be_quiet()
-    size: Size = QUICK if chosen.quick else FULL
+    size: Size = replace(QUICK if chosen.quick else FULL, pictures_from=chosen.pictures)
     chosen.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.work, prefix="bench-") as name:
         subjects, facts = _run(Path(name), chosen.only or list(SUBJECTS), size)
@@ -77,6 +78,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, help="where the page is written; a full run writes bench/RESULTS.md"
     )
     parser.add_argument("--work", type=Path, default=WORK, help="a folder on the disk to measure")
+    parser.add_argument("--pictures", type=Path, help="a folder of photographs (JPEG) to look up")
     return parser.parse_args(given)
 
 

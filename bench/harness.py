@@ -19,6 +19,7 @@ VERSIONS_OF = (
     "mlflow",
     "dvc",
     "eventsourcing",
+    "faiss-cpu",
     "sqlalchemy",
     "cryptography",
     "jsonschema-rs",
@@ -31,7 +32,10 @@ SYNC_ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured; `QUICK` only shows that everything runs."""
+    """How much is measured; `QUICK` only shows that everything runs.
+
+    `pictures_from` is a folder of photographs for clustered fingerprints.
+    """
 
     pictures: int
     picture_side: int
@@ -40,10 +44,12 @@ class Size:
     rounds: int
     starts: int
     fingerprints: int
+    fingerprints_large: int
     searches: int
     assets: int
     descendants: int
     gated: int
+    pictures_from: Path | None = None
 
 
 FULL = Size(
@@ -54,6 +60,7 @@ FULL = Size(
     rounds=5,
     starts=9,
     fingerprints=1_000_000,
+    fingerprints_large=10_000_000,
     searches=51,
     assets=300_000,
     descendants=100_000,
@@ -67,6 +74,7 @@ QUICK = Size(
     rounds=1,
     starts=1,
     fingerprints=1000,
+    fingerprints_large=3000,
     searches=3,
     assets=60,
     descendants=20,

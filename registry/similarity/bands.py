@@ -34,7 +34,7 @@ class BandTable:
         """Sort the rows of `words` (4, n), n below 2^31, by each band."""
         import numpy as np  # noqa: PLC0415  # heavy: only for a search
 
-        self._rows = words.shape[1]
+        self._rows = int(words.shape[1])
         self._order = np.empty(BANDS * self._rows, dtype=np.int32)
         self._starts = np.empty((BANDS, _BUCKETS + 1), dtype=np.int64)
         for band in range(BANDS):
@@ -68,7 +68,8 @@ class BandTable:
             return None
         before = np.cumsum(counts) - counts
         places = np.arange(total) + np.repeat(starts - before, counts)
-        return self._order[places].astype(np.int64)
+        rows: Rows = self._order[places].astype(np.int64)
+        return rows
 
 
 def _band(words: npt.NDArray[np.uint64], band: int) -> npt.NDArray[np.uint16]:

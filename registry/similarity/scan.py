@@ -7,11 +7,12 @@ that are searched by bands, and the newest are compared one by one until they ar
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from registry.similarity.bands import BandTable
 from registry.similarity.fingerprints import PHASH256
@@ -31,6 +32,12 @@ WORDS = 4
 
 _DIGEST_BYTES = 32
 _FETCH = 50_000
+_PACKED = """
+SELECT max(id), group_concat(hex(sha256) || hex(value), '')
+FROM fingerprints WHERE +name = ? AND id > ? GROUP BY id / 4096 ORDER BY 1
+"""
+"""Rows by the thousand: a row for each costs the driver twice as much. `+` keeps SQLite from an
+index that would have it look every row up."""
 _BLOCK = 1 << 16
 """Rows compared at a time: their words and counts stay in a core's cache."""
 _TAIL = 1 << 16
@@ -98,15 +105,16 @@ class HammingIndex:
     def _read(self, engine: Engine) -> int:
         with self._lock, read(engine) as conn:
             before = self._size
-            query = (
-                select(_FINGERPRINTS.c.id, _FINGERPRINTS.c.sha256, _FINGERPRINTS.c.value)
-                .where(_FINGERPRINTS.c.name == self._name, _FINGERPRINTS.c.id > self._last_row)
-                .order_by(_FINGERPRINTS.c.id)
-            )
-            for rows in conn.execute(query).partitions(_FETCH):
-                self._append([row.sha256 for row in rows], [row.value for row in rows])
-                self._last_row = rows[-1].id
+            for last_row, packed in _stored(conn, self._name, self._last_row):
+                self._append(packed)
+                self._last_row = last_row
             return self._size - before
+
+    def add(self, digests: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Take in fingerprints (32 bytes each) of the assets with these SHA-256 digests."""
+        with self._lock:
+            self._append(b"".join(chain.from_iterable(zip(digests, values, strict=True))))
+        self._sort()
 
     def search(self, value: bytes, radius: int) -> list[tuple[str, int]]:
         """Return (hex SHA-256, distance) of every fingerprint within `radius` bits, nearest first.
@@ -147,18 +155,17 @@ class HammingIndex:
         finally:
             self._sorting.release()
 
-    def _append(self, digests: list[bytes], values: list[bytes]) -> None:
-        """Add rows behind those that searches in progress may be reading."""
+    def _append(self, packed: bytes) -> None:
+        """Add rows, digest and value each, behind those that searches may be reading."""
         import numpy as np  # noqa: PLC0415
 
-        end = self._size + len(values)
+        rows = np.frombuffer(packed, dtype=np.uint8).reshape(-1, _DIGEST_BYTES + WORDS * 8)
+        end = self._size + len(rows)
         if end > self._words.shape[1]:
             self._grow(max(end, 2 * self._size))
-        fresh = np.frombuffer(b"".join(values), dtype=np.uint64).reshape(-1, WORDS)
-        self._words[:, self._size : end] = fresh.T
-        self._digests[self._size : end] = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(
-            -1, _DIGEST_BYTES
-        )
+        values = np.ascontiguousarray(rows[:, _DIGEST_BYTES:]).view(np.uint64)
+        self._words[:, self._size : end] = values.T
+        self._digests[self._size : end] = rows[:, :_DIGEST_BYTES]
         self._size = end
 
     def _grow(self, capacity: int) -> None:
@@ -170,6 +177,21 @@ class HammingIndex:
         words[:, : self._size] = self._words[:, : self._size]
         digests[: self._size] = self._digests[: self._size]
         self._words, self._digests = words, digests
+
+
+def _stored(conn: Connection, name: str, after: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the id of the last of some rows, and their digests and values, from `after` on."""
+    if conn.dialect.name == "sqlite":
+        for last, packed in conn.exec_driver_sql(_PACKED, (name, after)):
+            yield last, bytes.fromhex(packed)
+        return
+    query = (
+        select(_FINGERPRINTS.c.id, _FINGERPRINTS.c.sha256, _FINGERPRINTS.c.value)
+        .where(_FINGERPRINTS.c.name == name, _FINGERPRINTS.c.id > after)
+        .order_by(_FINGERPRINTS.c.id)
+    )
+    for rows in conn.execute(query).partitions(_FETCH):
+        yield rows[-1].id, b"".join(part for row in rows for part in (row.sha256, row.value))
 
 
 def _kept(view: _View) -> tuple[_Sorted, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
+from registry.settings import Home, Settings
 from registry.similarity import scan
 from registry.similarity.bands import BandTable
 from registry.similarity.fingerprints import PHASH256
 from registry.similarity.scan import HammingIndex
+from registry.store.engine import open_engine
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import write
 from registry.store.types import table_of
@@ -63,7 +66,7 @@ def test_a_search_equals_a_comparison_with_every_value(data: st.DataObject) -> N
     cut = data.draw(st.integers(0, len(values)))
     for part, first in ((values[:cut], 0), (values[cut:], cut)):
         if part:
-            index._append([digest(first + n) for n in range(len(part))], list(part))
+            index.add([digest(first + n) for n in range(len(part))], list(part))
     assert index.search(query, radius) == brute_force(values, query, radius)
 
 
@@ -82,8 +85,7 @@ def grown(values: Sequence[bytes], parts: int) -> HammingIndex:
     """Return an index that was given its values in parts, and sorted after each."""
     index = HammingIndex()
     for numbers in np.array_split(np.arange(len(values)), parts):
-        index._append([digest(n) for n in numbers], [values[n] for n in numbers])
-        index._sort()
+        index.add([digest(n) for n in numbers], [values[n] for n in numbers])
     return index
 
 
@@ -159,6 +161,22 @@ def test_refresh_reads_on_from_where_it_stood(engine: Engine) -> None:
     assert index.refresh(engine) == 0
     assert len(index) == 3
     assert index.search(bytes(32), 32) == [(digest(0).hex(), 0), (digest(2).hex(), 32)]
+
+
+@pytest.mark.both_databases
+def test_rows_are_read_alike_from_both_databases(tmp_path: Path, database: str | None) -> None:
+    settings = Settings(Home(tmp_path), "test", "0" * 8, database_url=database)
+    engine = open_engine(settings, create=True)
+    rng = np.random.default_rng(3)
+    values = [bytes(32), *(rng.bytes(32) for _ in range(5000)), b"\xff" * 32]
+    store(engine, values[:5001])
+    index = HammingIndex()
+    assert index.refresh(engine) == 5001
+    store(engine, values[5001:], first=5001)
+    assert index.refresh(engine) == 1
+    for number in (0, 1, 4096, 5000, 5001):
+        assert index.search(values[number], 0) == [(digest(number).hex(), 0)]
+    engine.dispose()
 
 
 def test_fingerprints_of_another_name_are_never_compared(engine: Engine) -> None:
