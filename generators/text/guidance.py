@@ -5,11 +5,11 @@ Knows tokens and schemas; neither records nor judges what came out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from registry.core.jsonio import dumps
 from registry.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     failed, messages = matcher.validate_grammar_with_warnings(_grammar(schema))
     if failed:
         raise _unfit(f"a model cannot be kept to it: {messages[0].splitlines()[0]}")
+
+
+def spelled(schema: Mapping[str, Any]) -> bytes:
+    """Return a schema as bytes, its properties in their order: a model writes them in it."""
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 class SchemaGuide:
@@ -106,7 +111,7 @@ def _is_closed(part: Any) -> bool:
 
 def _grammar(schema: Mapping[str, Any]) -> str:
     _, matcher = _library()
-    grammar: str = matcher.grammar_from_json_schema(dumps(schema).decode(), overrides=COMPACT)
+    grammar: str = matcher.grammar_from_json_schema(spelled(schema).decode(), overrides=COMPACT)
     return grammar
 
 

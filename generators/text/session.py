@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import GenerationConfig
+
 from generators import environment, lock, seeds
 from generators.arguments import ArgumentReader, check_text
 from generators.capture.components import ComponentReader, Findings, Parts
 from generators.capture.locks import exclusively
 from generators.capture.trusted import is_library_code, qualified
-from generators.text.guidance import check_schema, engine
+from generators.text.guidance import check_schema, engine, spelled
 from generators.text.verdicts import Verdict, judge
 from generators.text.writing import Answer, Request, drawing_from, effective_settings, write
 from registry.core.digests import sha256_hex
 from registry.core.generation import Material, Output, Sealed
-from registry.core.jsonio import dumps
 from registry.errors import InputError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Session:
         arguments = _describe_arguments(request, reader)
         random = self._random(seed, generator)
         corpus = () if context is None else (context.content.material,)
-        schemas = () if schema is None else (dumps(schema),)
+        schemas = () if schema is None else (spelled(schema),)
         return Call(
             request=request,
             external={
@@ -248,8 +249,9 @@ def _describe_arguments(request: Request, reader: ArgumentReader) -> dict[str, A
     }
     if request.schema is not None:
         described["schema"] = {"ref": SCHEMA, "as": "bytes"}
+    defaults = GenerationConfig._get_default_generation_params()
     for name, value in request.settings.items():
-        described[name] = _describe_setting(name, value, reader)
+        described[name] = _describe_setting(name, value, defaults.get(name), reader)
     for name, value in request.passed.items():
         if name != "streamer":
             described[name] = reader.read(name, value, None)
@@ -257,10 +259,10 @@ def _describe_arguments(request: Request, reader: ArgumentReader) -> dict[str, A
     return described
 
 
-def _describe_setting(name: str, value: Any, reader: ArgumentReader) -> Any:
+def _describe_setting(name: str, value: Any, default: Any, reader: ArgumentReader) -> Any:
     """Describe a setting; a text, or a list of tokens that may be one, is sealed."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return reader.read(name, value, None)
+    if value is None or isinstance(value, (bool, int, float)) or value == default:
+        return reader.read(name, value, default)
     if name in TOKEN_LISTS:
         return [int(token) for token in value]
     try:

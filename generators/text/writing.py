@@ -82,6 +82,8 @@ def effective_settings(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     defaults = config._get_default_generation_params()
     fields = GenerationConfig().to_dict()
+    if config.max_new_tokens is not None:
+        fields.pop("max_length")  # it would count for nothing
     return {
         name: value
         for name, value in config.to_dict().items()
