@@ -65,8 +65,10 @@ def materialize(
     definition = statement["predicate"]["buildDefinition"]
     found = {}
     for number, dep in enumerate(definition.get("resolvedDependencies", ())):
-        kind = dep.get("annotations", {}).get("genops_kind")
-        if kind in UNREAD:
+        notes = dep.get("annotations", {})
+        kind = notes.get("genops_kind")
+        # Of a quoted material the record itself holds all that a replay needs.
+        if kind in UNREAD or notes.get("quoted") is True:
             continue
         fetch = partial(_fetch, services, dep)
         if shelf is not None and kind in SHELVED:
