@@ -73,6 +73,24 @@ class CalibrationReport(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Uncalibrated(Answer):
+    """A model that got no bounds of its own, and why: the defaults stay."""
+
+    model: str
+    precision: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations(Answer):
+    """The models that were calibrated, for each precision, and those that could not be."""
+
+    calibrated: tuple[CalibrationReport, ...]
+    refused: tuple[Uncalibrated, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiffSide(Answer):
     """One of two things that are compared: an output of a record, or a plain file.
 

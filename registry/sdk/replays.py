@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from registry.core.times import read_time
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
-    from registry.core.replay_answers import AuditReport
+    from registry.core.replay_answers import AuditReport, Calibrations
 
 Progress = Callable[[int, int], None]
 """Called with the outputs that are done and those there are in all."""
@@ -52,3 +52,32 @@ class Replays:
             sample_seed=None if sample_seed is None else str(sample_seed),
         )
         return audit(self._services, wanted, executor=executor, jobs=jobs, progress=progress)
+
+    def calibrate(
+        self,
+        models: Sequence[str] = (),
+        *,
+        campaign: str | None = None,
+        sample: int = 12,
+        executor: str = "processes",
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> Calibrations:
+        """Measure how far numeric settings alone move a model's pictures; sign the bounds.
+
+        `models` are named by id, path or declared name; without any, those of a campaign, or all.
+        From then on verdicts on replays of the model are judged by its bounds. Raises InputError
+        when nothing could be measured (`calibration.samples`) or the bounds would let a real
+        change pass (`calibration.indistinct`), NotFoundError for an unknown model.
+        """
+        from registry.workflows.audit.calibrate import calibrate
+
+        return calibrate(
+            self._services,
+            models,
+            campaign=campaign,
+            sample=sample,
+            executor=executor,
+            jobs=jobs,
+            progress=progress,
+        )

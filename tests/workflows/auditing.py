@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from pathlib import Path
 
 from PIL import Image
 
@@ -23,6 +24,13 @@ def paint(tone: str, seed: int = 0, sharpness: int = 0) -> Image.Image:
 def pair(tone: str, seed: int = 0) -> list[Image.Image]:
     """Two pictures of one call."""
     return [paint(tone, seed), paint(tone, seed + 1)]
+
+
+def render(weights: Path, tone: str, seed: int = 0, soft: bool = False) -> Image.Image:
+    """A picture of a model; a `soft` one hardly depends on its seed."""
+    made = paint(tone, 0 if soft else seed)
+    made.putpixel((0, 0), (weights.stat().st_size % 250, seed % 250, 0))
+    return made
 
 
 def write(subject: str, seed: int = 0) -> str:

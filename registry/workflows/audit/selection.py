@@ -101,7 +101,7 @@ def choose(services: Services, wanted: Wanted, size: int, seed: str) -> Selectio
         )
     chosen = matching
     if wanted.sample is not None:
-        chosen = sorted(matching, key=lambda one: _rank(seed, one))[: wanted.sample]
+        chosen = ranked(seed, matching)[: wanted.sample]
         chosen.sort(key=lambda one: (one.index, one.position))
     return Selection(tuple(chosen), len(matching))
 
@@ -123,8 +123,13 @@ def _matching(services: Services, wanted: Wanted, size: int) -> list[Chosen]:
         return [Chosen(*row) for row in conn.execute(query)]
 
 
-def _rank(seed: str, one: Chosen) -> str:
-    return sha256_hex(f"{seed} {one.record} {one.output}".encode("ascii"))
+def ranked(seed: str, outputs: Iterable[Chosen]) -> list[Chosen]:
+    """Return outputs in an order that nobody chose: by SHA-256 over the seed and their names."""
+
+    def rank(one: Chosen) -> str:
+        return sha256_hex(f"{seed} {one.record} {one.output}".encode("ascii"))
+
+    return sorted(outputs, key=rank)
 
 
 def by_model(services: Services, chosen: Iterable[Chosen]) -> Iterator[Sequence[Chosen]]:
