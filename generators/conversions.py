@@ -386,7 +386,7 @@ def _opaque(image: Image) -> Image:
     return ground
 
 
-def _kept(image: Image) -> dict[str, Any]:
+def _kept(image: Image) -> dict[Any, Any]:
     """Return of a picture's notes what says how its numbers are meant."""
     return {key: value for key, value in image.info.items() if key == "icc_profile" and value}
 
