@@ -107,12 +107,17 @@ def load_pipeline(model: Path | None, task: Literal["text", "img2img", "inpaint"
             dtype=torch.float32,  # a folder saved in half precision would mix the two
             local_files_only=True,
         )
+    with readable("model", folder):
+        return for_task(pipe, task)
+
+
+def for_task(pipe: Any, task: Literal["text", "img2img", "inpaint"]) -> Any:
+    """Return a pipeline for a task with the same components, without a progress bar."""
     if task != "text":
         from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
         kinds = {"img2img": AutoPipelineForImage2Image, "inpaint": AutoPipelineForInpainting}
-        with readable("model", folder):
-            pipe = kinds[task].from_pipe(pipe)
+        pipe = kinds[task].from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

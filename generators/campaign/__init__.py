@@ -75,10 +75,12 @@ def run_campaign(registry: Registry, brief: Brief, progress: Progress | None = N
 
 
 def declare_demo_models(registry: Registry) -> None:
-    """Put the demo model, its upscaler and its LoRAs on the log, with their licence, approved."""
+    """Put the demo's models and LoRAs on the log, with their licence, approved."""
     from generators.demo_model import STYLES, UPSCALER
+    from generators.text.model import WEIGHTS as WRITER
 
     declared = [(BASE, "demo-scenes", "model"), (UPSCALER, "demo-upscaler", "model")]
+    declared += [(WRITER, "demo-writer", "model")]
     declared += [(lora_file(style), style, "lora") for style in STYLES]
     for source, name, kind in declared:
         if source.exists():

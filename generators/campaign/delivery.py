@@ -133,7 +133,11 @@ def _passes(decision: GateDecision | None) -> bool:
 
 
 def _why(decision: GateDecision) -> str:
-    rules = [rule.rule for rule in decision.rules if rule.outcome in {"fail", "error"}]
+    rules = [
+        rule.rule
+        for rule in decision.rules
+        if rule.outcome in {"fail", "error"} and rule.severity == "block"
+    ]
     return f"the gate says {decision.verdict}: {', '.join(rules)}"
 
 

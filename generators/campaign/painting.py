@@ -26,7 +26,7 @@ class Painter:
     def __init__(self, recorder: CampaignRecorder) -> None:
         self._recorder = recorder
         self._key: tuple[Any, ...] = ()
-        self._pipe: Any = None
+        self._pipes: dict[Task, Any] = {}
 
     def paint(self, step: Step, parent: bytes | None) -> Receipt:
         """Paint a step from its parent's bytes, where it has one.
@@ -62,17 +62,25 @@ class Painter:
         return open_image(data, self._recorder.settings.limits).convert("RGB")
 
     def _pipeline(self, asked: Mapping[str, Any], task: Task) -> Any:
+        """Return the recorded pipeline of a model and its LoRAs; tasks share its components."""
         from generators import recorded
-        from generators.studio import load_loras, load_pipeline
+        from generators.studio import for_task, load_loras, load_pipeline
 
-        key = (asked["model"], tuple(asked["loras"].items()), task)
+        key = (asked["model"], tuple(asked["loras"].items()))
         if key != self._key:
-            self._key, self._pipe = (), None  # never two models in memory
-            model = None if asked["model"] is None else Path(asked["model"])
-            pipe = recorded(load_pipeline(model, task), self._recorder)
+            self._key, self._pipes = (), {}  # never two models in memory
+        model = None if asked["model"] is None else Path(asked["model"])
+        if task not in self._pipes:
+            # A LoRA is known by the pipeline that it was loaded into, so those share nothing.
+            known = None if asked["loras"] else next(iter(self._pipes.values()), None)
+            loaded = (
+                load_pipeline(model, task) if known is None else for_task(known.unwrapped, task)
+            )
+            pipe = recorded(loaded, self._recorder)
             load_loras(pipe, asked["loras"])
-            self._key, self._pipe = key, pipe
-        return self._pipe
+            self._pipes[task] = pipe
+        self._key = key
+        return self._pipes[task]
 
 
 def mask_of(asked: Mapping[str, Any], width: int, height: int) -> Image | None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from generators import icc
 from registry.settings import Limits
 from registry.similarity.decode import open_image
 
@@ -54,10 +55,27 @@ def _thumbnail(data: bytes) -> Image:
     """Return a picture fitted into a cell; small ones are enlarged, so that they can be seen."""
     from PIL import Image, ImageOps
 
-    picture = open_image(data, Limits())
+    picture = in_srgb(open_image(data, Limits()))
     transparent = picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info
     shown = picture.convert("RGBA" if transparent else "RGB")
     return ImageOps.contain(shown, (CELL, CELL), Image.Resampling.LANCZOS)
+
+
+def in_srgb(picture: Image) -> Image:
+    """Return a picture with the colours that its embedded profile says, where it has one."""
+    from PIL import ImageCms
+
+    embedded = picture.info.get("icc_profile")
+    if not embedded:
+        return picture
+    mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
+        target = ImageCms.ImageCmsProfile(io.BytesIO(icc.profile("srgb")))
+        shown = ImageCms.profileToProfile(picture, source, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return picture  # a profile that does not fit it: shown as it is
+    return picture if shown is None else shown
 
 
 def _paste(sheet: Image, shown: Image, left: int, top: int) -> None:
@@ -70,10 +88,11 @@ def _paste(sheet: Image, shown: Image, left: int, top: int) -> None:
 
 
 def _lines(label: str, font: FreeTypeFont | ImageFont) -> list[str]:
-    """Break a label into two lines that fit a cell; what does not fit loses its middle."""
+    """Break a label into two lines that fit a cell, between words; too long a rest is cut."""
     if font.getlength(label) <= CELL:
         return [label]
-    cut = max((n for n in range(len(label)) if font.getlength(label[:n]) <= CELL), default=0)
+    most = max((n for n in range(len(label)) if font.getlength(label[:n]) <= CELL), default=0)
+    cut = max((label.rfind(mark, 0, most) + 1 for mark in "/@#,"), default=0) or most
     rest = label[cut:]
     while font.getlength(rest) > CELL:
         rest = "…" + rest[2:]
