@@ -1,5 +1,6 @@
 """Verbs that decide and act: reviews, the release gate and exact reproduction."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -131,30 +132,55 @@ def reproduce(
     seed: Annotated[
         str | None, typer.Option("--seed", metavar="N", help="Replay with another seed.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", metavar="NAME", help="Compute on this device instead: cpu, cuda or mps."
+        ),
+    ] = None,
+    here: Annotated[
+        bool,
+        typer.Option("--here", help="Keep this machine's numeric settings, not the recorded ones."),
+    ] = False,
+    recreate_env: Annotated[
+        bool,
+        typer.Option("--recreate-env", help="Build the recorded environment, and run in it."),
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Keep the replayed file here.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Keep the replayed file and a comparison here."),
     ] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Make an asset again from its record and compare.
 
-    Ends with 0 for identical, identical-pixels or equivalent, 1 for different, 2 when it cannot
-    be replayed. A material that is missing or altered is named.
+    Runs in a fresh process. Ends with 0 for identical, identical-pixels or equivalent, 1 for
+    different, 2 when it cannot be replayed. A material that is missing or altered is named.
 
     For example:
       genops reproduce 3f2a9c81
       genops reproduce 3f2a9c81 --out replay --json
+      ATEN_CPU_CAPABILITY=avx2 genops reproduce 3f2a9c81 --here
     """
     from registry.cli.opening import opened_to_sign
     from registry.cli.output import emit
     from registry.cli.render.reports import reproduction
+    from registry.workflows.reproduce import How
 
     overrides = {} if seed is None else {"seed": _seed(seed)}
+    how = How(overrides, "present" if here else "recorded", device, recreate_env)
     with opened_to_sign(home) as registry:
-        done = registry.reproduce(asset, overrides=overrides, out=out)
+        done = registry.reproduce(asset, how=how, out=out, told=_told)
         emit(done, reproduction, as_json=json)
     raise typer.Exit(REPRODUCTION_EXIT[done.verdict])
+
+
+def _told(what: str) -> None:
+    """Say on stderr what takes long."""
+    from registry.cli.text import visible
+
+    print(visible(what), file=sys.stderr, flush=True)
 
 
 def _seed(text: str) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from registry.sdk.witness import Witnessing
     from registry.settings import Settings
     from registry.similarity.finder import FindResult
+    from registry.workflows.reproduce import How
 
 Progress = Callable[[int, int], None]
 """Called with the records done and the records in all."""
@@ -294,17 +295,21 @@ class Registry:
         ref: str | Path,
         *,
         overrides: Mapping[str, Any] | None = None,
+        how: How | None = None,
         record: bool = True,
         out: Path | None = None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> Reproduction:
         """Make an asset again in a fresh process, compare, and log the verdict.
 
-        Raises MaterialError when a material is missing or altered.
+        `how` says in which environment and on which device; `told` hears what takes long. Raises
+        MaterialError when a material is missing or altered.
         """
-        from registry.workflows.reproduce import reproduce
+        from registry.workflows.reproduce import Workplace, reproduce
 
+        place, text = Workplace(told=told), str(ref)
         return reproduce(
-            self._services, str(ref), overrides=overrides or {}, record=record, out=out
+            self._services, text, overrides=overrides, how=how, record=record, out=out, place=place
         )
 
     def erase(self, ref: str | Path, *, reason: str, actor: str | None = None) -> Receipt:

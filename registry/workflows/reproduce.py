@@ -6,6 +6,7 @@ Records and environments are compared before pixels: pixels cannot tell a cause.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from registry.workflows.materialize import Shelf, materialize
 from registry.workflows.personal import is_personal, read_row
 from registry.workflows.replay.environs import differences, recorded_environment
 from registry.workflows.replay.judging import Evidence, judge
+from registry.workflows.replay.recreate import Told, recreated
 from registry.workflows.replay.triptych import triptych
 from registry.workflows.replay.worker import ReplayWorker, Request
 from registry.workflows.replaying import Numerics
@@ -54,6 +56,18 @@ class How:
     numerics: Numerics = "recorded"
     device: str | None = None
     recreate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where replays run: a warm worker and a shelf of models, where there are some.
+
+    `told` hears what takes long before it begins.
+    """
+
+    worker: ReplayWorker | None = None
+    shelf: Shelf | None = None
+    told: Told = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +100,11 @@ def reproduce(
     how: How | None = None,
     record: bool = True,
     out: Path | None = None,
-    worker: ReplayWorker | None = None,
-    shelf: Shelf | None = None,
+    place: Workplace | None = None,
 ) -> Reproduction:
     """Make an asset again from its record and judge the result.
 
-    Runs in a fresh process unless a warm `worker` is given; a `shelf` keeps models laid out from
-    one replay to the next. `overrides` are those of `how`, for
+    Runs in a fresh process, unless `place` has a warm one. `overrides` are those of `how`, for
     short; `out` receives the file, and for a picture a comparison beside it. A stored output that
     is gone is put back when it was reproduced byte for byte. Raises MaterialError when a material
     is missing or altered, InputError for an asset that no generator made.
@@ -103,7 +115,7 @@ def reproduce(
     target = find_target(services, text)
     outcome = target.refused
     if outcome is None:
-        made = replay(services, target, how, worker, shelf)
+        made = replay(services, target, how, place)
         outcome = compare(services, target, how, made, out)
     return log_outcome(services, target, outcome) if record else outcome
 
@@ -127,18 +139,13 @@ def target_of(services: Services, row: RowMapping) -> Target:
     return Target(row, opened.document, _refusal(row, opened.document, opened.state))
 
 
-def replay(
-    services: Services,
-    target: Target,
-    how: How,
-    worker: ReplayWorker | None = None,
-    shelf: Shelf | None = None,
-) -> Replay:
+def replay(services: Services, target: Target, how: How, place: Workplace | None = None) -> Replay:
     """Lay out the materials and run the record again; nothing is judged or logged.
 
     Raises MaterialError, IntegrityError for a stored file that is not what it was, and what
     `ReplayWorker.replay` raises.
     """
+    place = place or Workplace()
     sweep(services)
     position: int = target.row["position"]
     with ExitStack() as stack:
@@ -147,18 +154,22 @@ def replay(
         outputs.mkdir()
         request = Request(
             statement=target.document,
-            materials=materialize(services, target.document, folder / "materials", shelf),
+            materials=materialize(services, target.document, folder / "materials", place.shelf),
             workdir=outputs,
             overrides=how.overrides,
             numerics=how.numerics,
             device=how.device,
         )
-        if worker is None:
-            timeout_s = services.settings.limits.replay_s
-            worker = stack.enter_context(ReplayWorker(timeout_s=timeout_s))
+        worker = place.worker or stack.enter_context(_fresh_worker(services, target, how, place))
         done = worker.replay(request)
         output = done.output(position)
         return Replay(output.file.read_bytes(), output.pixels, done.environment, done.seconds)
+
+
+def _fresh_worker(services: Services, target: Target, how: How, place: Workplace) -> ReplayWorker:
+    """Return a worker for one replay, in the recorded environment where that was asked for."""
+    python = recreated(services, target.document, place.told) if how.recreate else sys.executable
+    return ReplayWorker(timeout_s=services.settings.limits.replay_s, python=python)
 
 
 def _refusal(row: RowMapping, document: Mapping[str, Any], state: str) -> Reproduction | None:
@@ -211,8 +222,8 @@ def compare(
         inputs=inputs,
         environment=environment,
         pixels=distance.to_dict() if distance else None,
-        bounds=_bounds(bounds) if distance else None,
-        calibration=bounds.record,
+        bounds=_bounds(bounds) if distance and not inputs else None,
+        calibration=None if inputs else bounds.record,
         path=kept.file,
         comparison=kept.comparison,
     )
@@ -326,7 +337,8 @@ def log_outcome(
             ),
         ][:MOST_DIFFERENCES],
         measures=[
-            {"name": k, "value": v, "bound": limits[k]} for k, v in (outcome.pixels or {}).items()
+            {"name": k, "value": v} | ({"bound": limits[k]} if k in limits else {})
+            for k, v in (outcome.pixels or {}).items()
         ],
     )
     digest = (outcome.reproduced or outcome.original).removeprefix("sha256:")

@@ -109,7 +109,6 @@ def _styled(word: str, outcome: str) -> Text:
 
 def reproduction(done: Reproduction) -> RenderableType:
     """Return the verdict of a replay and what differs."""
-    pixels = done.pixels or {}
     return lines(
         _styled(done.verdict.upper(), done.verdict),
         *(literal(f"  {reason}") for reason in done.reasons),
@@ -118,14 +117,29 @@ def reproduction(done: Reproduction) -> RenderableType:
                 ("of", f"{short(done.id)}  {short(done.of_record)}"),
                 ("original", short(done.original)),
                 ("replayed", short(done.reproduced)),
-                ("pixels", ", ".join(f"{k} {v:g}" for k, v in pixels.items())),
+                ("pixels", _pixels(done)),
                 ("file", done.path),
+                ("compared", done.comparison),
                 ("record", done.record),
             ]
         ),
         *_differences("Inputs differ", done.inputs),
         *_differences("Environments differ", done.environment),
     )
+
+
+def _pixels(done: Reproduction) -> str:
+    """Return each measure with its bound, and where the bounds are from."""
+    bounds = done.bounds or {}
+    told = [
+        f"{name} {value:g}" + (f" of {bounds[name]:g} allowed" if name in bounds else "")
+        for name, value in (done.pixels or {}).items()
+    ]
+    if told and bounds:
+        told.append(
+            f"calibrated by {short(done.calibration)}" if done.calibration else "by default"
+        )
+    return ", ".join(told)
 
 
 def _differences(title: str, found: Sequence[Difference]) -> list[RenderableType]:
