@@ -65,7 +65,7 @@ def replay(job: Job) -> tuple[Sequence[Output], dict[str, Any]]:
 
 
 def _request(plan: Plan) -> Request:
-    arguments = plan.external["arguments"]
+    arguments = {**plan.internal["defaults"], **plan.external["arguments"]}
     prompt = arguments["prompt"]
     if not isinstance(prompt, (str, list)):
         raise InputError("the prompt is sealed", code="replay.argument")

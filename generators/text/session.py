@@ -161,6 +161,7 @@ class Session:
             },
             internal={
                 "components": findings.states,
+                "defaults": _defaults(request),
                 "environment": surroundings(schema, corpus[0].sha256 if corpus else None),
             },
             materials=(
@@ -249,9 +250,10 @@ def _describe_arguments(request: Request, reader: ArgumentReader) -> dict[str, A
     }
     if request.schema is not None:
         described["schema"] = {"ref": SCHEMA, "as": "bytes"}
-    defaults = GenerationConfig._get_default_generation_params()
+    defaults = _defaults(request)
     for name, value in request.settings.items():
-        described[name] = _describe_setting(name, value, defaults.get(name), reader)
+        if name not in defaults:
+            described[name] = _describe_setting(name, value, reader)
     for name, value in request.passed.items():
         if name != "streamer":
             described[name] = reader.read(name, value, None)
@@ -259,10 +261,19 @@ def _describe_arguments(request: Request, reader: ArgumentReader) -> dict[str, A
     return described
 
 
-def _describe_setting(name: str, value: Any, default: Any, reader: ArgumentReader) -> Any:
+def _defaults(request: Request) -> dict[str, Any]:
+    """Return the settings that are as the library has them: bound, as they change between versions.
+
+    Apart from the arguments, where they would hide what somebody chose.
+    """
+    known = GenerationConfig._get_default_generation_params()
+    return {n: v for n, v in request.settings.items() if v is not None and v == known.get(n)}
+
+
+def _describe_setting(name: str, value: Any, reader: ArgumentReader) -> Any:
     """Describe a setting; a text, or a list of tokens that may be one, is sealed."""
-    if value is None or isinstance(value, (bool, int, float)) or value == default:
-        return reader.read(name, value, default)
+    if value is None or isinstance(value, (bool, int, float)):
+        return reader.read(name, value, None)
     if name in TOKEN_LISTS:
         return [int(token) for token in value]
     try:

@@ -100,7 +100,8 @@ def test_a_record_holds_the_call_completely(parts: tuple[Any, Any], memory: Memo
     arguments = made.external["arguments"]
     assert arguments["prompt"] == Sealed(PROMPT)
     assert (arguments["temperature"], arguments["top_p"]) == (0.7, 0.95)
-    assert arguments["repetition_penalty"] == 1.0  # a default of the library, bound
+    assert made.internal["defaults"]["repetition_penalty"] == 1.0
+    assert not arguments.keys() & made.internal["defaults"].keys()
     assert made.external["generator"] == {
         "generators": [{"seed": "7", "device": "cpu"}],
         "uses": None,
