@@ -6,7 +6,7 @@ A perceptual match is a suspicion with a distance, never evidence of anything.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from registry.similarity.fingerprints import (
     read_source,
 )
 from registry.similarity.scan import HammingIndex
+from registry.similarity.variants import variants
 from registry.store.catalog_tables import OutputRow, RecordRow
 from registry.store.transaction import read
 from registry.store.types import table_of
@@ -51,7 +52,8 @@ _CHUNK = 500  # SQLite takes a bounded number of parameters
 class Match(Answer):
     """One asset that the file is, or may be, with the records that speak of it, newest first.
 
-    `distance` is in bits of 256 and None unless the match is perceptual.
+    `distance` is in bits of 256 and None unless the match is perceptual. `transform` says what
+    else was done to the asset, such as `mirrored`; "" where nothing was.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Match(Answer):
     kind: MatchKind
     distance: int | None
     verdict: MatchVerdict
+    transform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class FindResult(Answer):
     """What a file was recognised as: exact matches, then same pixels, then the nearest look-alikes.
 
     `query` tells what was looked for: `sha256`, `pixels`, `fingerprint` (hex, by the name in
-    `algorithm`), `radius`, and `compared`, the number of fingerprints searched. An asset stands
+    `algorithm`), `radius`, `variants`, the transforms that were looked for beside the picture as
+    it is, and `compared`, the number of fingerprints searched. An asset stands
     under its strongest kind only. No match does not mean that a picture was not generated.
     """
 
@@ -79,7 +83,7 @@ class FindResult(Answer):
 class _Query:
     sha256: str
     pixels: str | None
-    value: bytes | None
+    values: Mapping[str, bytes]
     notes: tuple[str, ...]
 
 
@@ -131,40 +135,58 @@ def _examine(data: bytes, source: bytes | Path, limits: ImageLimits, *, known: b
     except InputError as error:
         if not known:
             raise
-        return _Query(sha256, None, None, (f"only the bytes were compared: {error.message}",))
+        return _Query(sha256, None, {}, (f"only the bytes were compared: {error.message}",))
     notes = []
     if isinstance(source, Path) and (misnamed := suffix_problem(source, image)):
         notes.append(f"the file {misnamed}")
-    value = fingerprint(data, limits, image=image)
-    if value is None:
+    if fingerprint(data, limits, image=image) is None:
         notes.append(NOT_FINGERPRINTABLE)
-    return _Query(sha256, pixels_digest(image), value.value if value else None, tuple(notes))
+        return _Query(sha256, pixels_digest(image), {}, tuple(notes))
+    return _Query(sha256, pixels_digest(image), dict(variants(image)), tuple(notes))
 
 
 def _alike(
     engine: Engine, index: HammingIndex, query: _Query, radius: int, taken: set[str]
 ) -> tuple[list[Match], tuple[str, ...]]:
-    if query.value is None:
+    if not query.values:
         return [], ()
     index.refresh(engine)
-    hits = [hit for hit in index.search(query.value, radius) if hit[0] not in taken]
+    hits = [hit for hit in _nearest(index, query.values, radius) if hit[0] not in taken]
     kept = hits[:MOST_MATCHES]
     with read(engine) as conn:
-        records = _records(conn, "sha256", [sha256 for sha256, _ in kept])
+        records = _records(conn, "sha256", [sha256 for sha256, _, _ in kept])
     matches = [
-        _match(sha256, records[sha256], "perceptual", distance)
-        for sha256, distance in kept
+        _match(sha256, records[sha256], "perceptual", distance, transform)
+        for sha256, distance, transform in kept
         if sha256 in records
     ]
     notes = (f"{len(hits) - len(kept)} more look-alikes are left out",) if hits != kept else ()
     return matches, notes
 
 
+def _nearest(
+    index: HammingIndex, values: Mapping[str, bytes], radius: int
+) -> list[tuple[str, int, str]]:
+    """Return (hex SHA-256, distance, transform), nearest first, each asset by its best variant."""
+    best: dict[str, tuple[int, str]] = {}
+    for transform, value in values.items():
+        for sha256, distance in index.search(value, radius):
+            if sha256 not in best or distance < best[sha256][0]:
+                best[sha256] = (distance, transform)
+    return sorted(
+        ((sha256, *found) for sha256, found in best.items()), key=lambda hit: (hit[1], hit[0])
+    )
+
+
 def _match(
-    sha256: str, records: Sequence[str], kind: MatchKind, distance: int | None = None
+    sha256: str,
+    records: Sequence[str],
+    kind: MatchKind,
+    distance: int | None = None,
+    transform: str = "",
 ) -> Match:
     verdict = "match" if distance is None else verdict_of(distance)
-    return Match(asset_id(sha256), tuple(records), kind, distance, verdict)
+    return Match(asset_id(sha256), tuple(records), kind, distance, verdict, transform)
 
 
 def _described(query: _Query, radius: int, compared: int) -> dict[str, Any]:
@@ -172,9 +194,10 @@ def _described(query: _Query, radius: int, compared: int) -> dict[str, Any]:
         "sha256": query.sha256,
         "pixels": query.pixels,
         "algorithm": PHASH256,
-        "fingerprint": query.value.hex() if query.value else None,
+        "fingerprint": query.values[""].hex() if query.values else None,
+        "variants": [name for name in query.values if name],
         "radius": radius,
-        "compared": compared if query.value else 0,
+        "compared": compared if query.values else 0,
     }
 
 

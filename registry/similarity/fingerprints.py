@@ -41,12 +41,17 @@ def fingerprint(
     None when the picture is not fingerprintable: solids and gradients all share a hash. `image`
     saves decoding `data` once more. Raises InputError as `open_image` does.
     """
-    luma = _luma(open_image(data, limits) if image is None else image)
-    quality = _quality(luma)
-    value = _phash(luma)
+    luma = luma_of(open_image(data, limits) if image is None else image)
+    value = value_of(luma)
+    return None if value is None else FingerprintValue(sha256_hex(data), PHASH256, *value)
+
+
+def value_of(luma: Image.Image) -> tuple[bytes, int] | None:
+    """Return the hash and the quality of a `luma_of`; None when it is not fingerprintable."""
+    quality, value = _quality(luma), phash_of(luma)
     if quality < MIN_QUALITY or int.from_bytes(value, "big").bit_count() < _MIN_ONES:
         return None
-    return FingerprintValue(sha256_hex(data), PHASH256, value, quality)
+    return value, quality
 
 
 def read_source(source: bytes | Path, limits: ImageLimits) -> bytes:
@@ -77,8 +82,8 @@ def pixels_digest(image: Image.Image) -> str | None:
     return pixels_v1(rgba.width, rgba.height, rgba.tobytes())
 
 
-def _luma(image: Image.Image) -> Image.Image:
-    """Return the picture as 64x64 luma, the only input of the hash; see `PHASH256`."""
+def luma_of(image: Image.Image) -> Image.Image:
+    """Return a picture as 64x64 luma, the only input of the hash; see `PHASH256`."""
     from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
 
     if image.has_transparency_data:
@@ -89,7 +94,7 @@ def _luma(image: Image.Image) -> Image.Image:
     return flat.convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _phash(luma: Image.Image) -> bytes:
+def phash_of(luma: Image.Image) -> bytes:
     """Return the hash, first row first, most significant bit first.
 
     The picture already has the size that `imagehash` would scale it to, so it hashes it as it is.

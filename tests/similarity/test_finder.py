@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
@@ -86,6 +86,54 @@ def test_a_reworked_picture_is_found_as_perceptual(
     assert match.verdict == "match"
     assert match.distance is not None
     assert match.distance <= 30
+
+
+@pytest.mark.parametrize(
+    ("transform", "rework"),
+    [
+        ("mirrored", ImageOps.mirror),
+        ("upside down", ImageOps.flip),
+        ("turned by 180°", lambda image: image.rotate(180)),
+        ("turned left", lambda image: image.rotate(90, expand=True)),
+        ("turned right", lambda image: image.rotate(270, expand=True)),
+        (
+            "flipped along the main diagonal",
+            lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        ),
+        (
+            "flipped along the other diagonal",
+            lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        ),
+        ("inverted", ImageOps.invert),
+        ("framed", lambda image: ImageOps.expand(image, border=60, fill="white")),
+        ("framed", lambda image: ImageOps.pad(image, (700, 1200), color="black")),
+    ],
+)
+def test_what_was_turned_mirrored_inverted_or_framed_is_found_and_told(
+    transform: str,
+    rework: Callable[[Image.Image], Image.Image],
+    engine: Engine,
+    original: bytes,
+    photographs: tuple[Image.Image, ...],
+    encode: Encode,
+) -> None:
+    result = find(engine, encode(rework(photographs[0]), "JPEG", quality=60), LIMITS)
+    assert kinds(result) == [(id_of(original), "perceptual")]
+    assert (result.matches[0].verdict, result.matches[0].transform) == ("match", transform)
+    assert transform in result.query["variants"]
+
+
+def test_a_frame_around_nothing_is_no_variant(
+    engine: Engine, original: bytes, drawn: Draw, encode: Encode
+) -> None:
+    drawing = Image.new("RGB", (300, 300), "white")
+    drawing.paste((200, 30, 30), (100, 100, 200, 200))
+    dotted = drawing.copy()
+    dotted.paste(drawn(4, size=30), (130, 130))
+    for picture in (drawing, dotted):
+        assert find(engine, encode(picture), LIMITS).matches == ()
+    result = find(engine, encode(drawn(4)), LIMITS)
+    assert "framed" not in result.query["variants"]
 
 
 def test_another_picture_matches_nothing(

@@ -43,12 +43,13 @@ def matches(found: Any) -> RenderableType:
             _certainty(m.kind),
             m.distance,
             m.verdict,
+            m.transform or None,
             ", ".join(map(short, m.records)),
         )
         for m in found.matches
     ]
     return lines(
-        table(("id", "match", "distance", "verdict", "records"), rows, fold=(4,)),
+        table(("id", "match", "distance", "verdict", "as", "records"), rows, fold=(5,)),
         *_notes(found.notes),
     )
 
