@@ -103,18 +103,21 @@ class DiffSide(Answer):
     kind: Literal["generated", "ingested", "file"]
     text: TextState
     media_type: str | None
-    width: int | None
-    height: int | None
-    size: int
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class DiffPixels(Answer):
-    """How far two pictures of one size are apart: channel levels of 255, and parts of pixels."""
+    """How far two pictures of one size are apart.
+
+    The largest and the mean change of a channel, levels of 255; the fraction of pixels that
+    differ; and the smallest box around those: left, top, right, bottom, None where none differ.
+    """
 
     max_level: int
     mean_level: float
     fraction: float
+    box: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +133,22 @@ class SideBySide(Answer):
 class DiffReport(Answer):
     """Two assets or records side by side; `same` when the bytes are.
 
-    Texts that cannot be read stand as "(erased)" or "(sealed)"; fields that cannot be compared for
-    that reason are in `unknown`. `lines` are a unified diff where both are texts. `notes` say what
-    could not be compared at all; `picture` is the file that shows both.
+    `parameters` are what the callers chose, `internals` what the runtime added. A text that cannot
+    be read stands as "(erased)" or "(sealed)", and its field is in `unknown`: nobody can tell
+    whether it differs. `lines` are a unified diff where both are texts. `notes` say what could not
+    be compared at all; `picture` is the file that shows both.
     """
 
     first: DiffSide
     second: DiffSide
     same: bool
-    same_pixels: bool | None
     seed: SideBySide | None
     parameters: tuple[SideBySide, ...]
     materials: tuple[SideBySide, ...]
+    internals: tuple[SideBySide, ...]
     environment: tuple[SideBySide, ...]
-    unknown: tuple[str, ...]
+    unknown: tuple[SideBySide, ...]
     pixels: DiffPixels | None
     lines: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    picture: str | None = None
+    notes: tuple[str, ...]
+    picture: str | None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.core.times import read_time
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
-    from registry.core.replay_answers import AuditReport, Calibrations
+    from registry.core.replay_answers import AuditReport, Calibrations, DiffReport
 
 Progress = Callable[[int, int], None]
 """Called with the outputs that are done and those there are in all."""
@@ -81,3 +82,14 @@ class Replays:
             jobs=jobs,
             progress=progress,
         )
+
+    def diff(self, first: str | Path, second: str | Path, *, out: Path | None = None) -> DiffReport:
+        """Compare two assets, records or files; `out` receives a picture of both.
+
+        A file that the registry does not know is compared by its content alone. Raises what
+        `Registry.get` raises for what names nothing, InputError (`diff.no-picture`) where there
+        are no two pictures for `out`.
+        """
+        from registry.workflows.diff import diff
+
+        return diff(self._services, str(first), str(second), out=out)
