@@ -27,6 +27,7 @@ class Painter:
         self._recorder = recorder
         self._key: tuple[Any, ...] = ()
         self._pipes: dict[Task, Any] = {}
+        self._plain: Any = None
 
     def paint(self, step: Step, parent: bytes | None) -> Receipt:
         """Paint a step from its parent's bytes, where it has one.
@@ -68,14 +69,14 @@ class Painter:
 
         key = (asked["model"], tuple(asked["loras"].items()))
         if key != self._key:
-            self._key, self._pipes = (), {}  # never two models in memory
+            self._key, self._pipes, self._plain = (), {}, None  # never two models in memory
         model = None if asked["model"] is None else Path(asked["model"])
         if task not in self._pipes:
-            # A LoRA is known by the pipeline that it was loaded into, so those share nothing.
-            known = None if asked["loras"] else next(iter(self._pipes.values()), None)
-            loaded = (
-                load_pipeline(model, task) if known is None else for_task(known.unwrapped, task)
-            )
+            if asked["loras"]:  # known by the pipeline that they were loaded into: not shared
+                loaded = load_pipeline(model, task)
+            else:
+                self._plain = self._plain or load_pipeline(model, "text")
+                loaded = for_task(self._plain, task)
             pipe = recorded(loaded, self._recorder)
             load_loras(pipe, asked["loras"])
             self._pipes[task] = pipe
