@@ -84,6 +84,58 @@ class Subcommands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class DefaultGroup(Subcommands):
+    """A verb that works by itself and has verbs of its own: `reproduce ID`, `reproduce audit`.
+
+    `default` is the verb by itself; its help is the group's, with the others listed. `routes` are
+    options that stand for one of the others, where none is named: `--campaign` for `audit`.
+    """
+
+    default: Any = None
+    routes: Mapping[str, str] = {}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Hand the words to the verb that they are for."""
+        if not args and extra.get("resilient_parsing"):  # a shell asks what may follow
+            return super().make_context(info_name, args, parent, **extra)
+        if args and (args[0] in self.commands or args[0] in {"--help", "-h"}):
+            return super().make_context(info_name, args, parent, **extra)
+        options = [word.partition("=")[0] for word in args]
+        named = next((self.routes[word] for word in options if word in self.routes), None)
+        if named is not None:
+            return super().make_context(info_name, [named, *args], parent, **extra)
+        return self.default.make_context(info_name, args, parent, **extra)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the verb by itself, and the others under it."""
+        alone = self.alone(ctx)
+        self.default.format_usage(alone, formatter)
+        self.default.format_help_text(alone, formatter)
+        self.default.format_options(alone, formatter)
+        self.format_commands(ctx, formatter)
+        self.default.format_epilog(alone, formatter)
+
+    def alone(self, ctx: Any) -> Any:
+        """Return the context of the verb by itself, called as the group is."""
+        return self.default.context_class(
+            self.default, info_name=ctx.info_name, parent=ctx.parent, resilient_parsing=True
+        )
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the names of verbs, and what the verb by itself takes."""
+        others = [self.commands[name] for name in dict.fromkeys(self.routes.values())]
+        found = super().shell_complete(ctx, incomplete)
+        known = {item.value for item in found}
+        for command in (self.default, *others):
+            inner = command.context_class(command, info_name=ctx.info_name, parent=ctx.parent)
+            more = command.shell_complete(inner, incomplete)
+            found += [item for item in more if item.value not in known]
+            known |= {item.value for item in more}
+        return found
+
+
 class VerbGroup(Subcommands):
     """The root: built-in verbs by section, then the verbs of installed generators."""
 
@@ -129,6 +181,22 @@ def subcommands(summary: str) -> typer.Typer:
     """Make a verb with verbs of its own, such as `log head`."""
     app = typer.Typer(
         cls=Subcommands, help=summary, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    app.callback()(_nothing)
+    return app
+
+
+def with_default(
+    name: str, alone: Callable[..., Any], routes: Mapping[str, str] | None = None
+) -> typer.Typer:
+    """Make a verb that works by itself and has verbs of its own; see `DefaultGroup`."""
+    held = {"default": build(name, alone), "routes": routes or {}}
+    summary = (alone.__doc__ or "").partition("\n")[0]
+    app = typer.Typer(
+        cls=type("WithDefault", (DefaultGroup,), held),
+        help=summary,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
     app.callback()(_nothing)
     return app

@@ -38,6 +38,7 @@ SECTIONS = (
             "find": "registry.cli.assets:find",
             "lineage": "registry.cli.graph:lineage",
             "impact": "registry.cli.graph:impact",
+            "diff": "registry.cli.replays:diff",
         },
     ),
     Section(
@@ -46,7 +47,7 @@ SECTIONS = (
             "taint": "registry.cli.graph:taint",
             "review": "registry.cli.release:review",
             "gate": "registry.cli.release:gate",
-            "reproduce": "registry.cli.release:reproduce",
+            "reproduce": "registry.cli.replays:reproduce",
             "erase": "registry.cli.privacy:erase",
             "hold": "registry.cli.privacy:hold",
             "retention": "registry.cli.privacy:retention",

@@ -40,6 +40,12 @@ def verbs() -> str:
 def _verb(found: Any, context: Any, path: str) -> Iterator[str]:
     own = found.context_class(found, info_name=path.rpartition(" ")[2], parent=context)
     inner = getattr(found, "commands", None)
+    alone = getattr(found, "default", None)
+    if alone is not None:
+        yield from _verb(alone, context, path)
+        for name, sub in found.commands.items():
+            yield from _verb(sub, own, f"{path} {name}")
+        return
     text, _, examples = (found.help or "").partition(EXAMPLES)
     if inner:
         yield f"#### `{path}`\n\n{text.strip()}\n"

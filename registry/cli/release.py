@@ -156,7 +156,8 @@ def reproduce(
     """Make an asset again from its record and compare.
 
     Runs in a fresh process. Ends with 0 for identical, identical-pixels or equivalent, 1 for
-    different, 2 when it cannot be replayed. A material that is missing or altered is named.
+    different, 2 when it cannot be replayed. A material that is missing or altered is named. With
+    --campaign, --since or --sample, many are made again: see `genops reproduce audit`.
 
     For example:
       genops reproduce 3f2a9c81

@@ -27,7 +27,8 @@ def below(found: Any, path: str) -> list[str]:
     inner = getattr(found, "commands", None)
     if not inner:
         return [path]
-    return [leaf for name, sub in inner.items() for leaf in below(sub, f"{path} {name}")]
+    alone = [path] if getattr(found, "default", None) else []
+    return alone + [leaf for name, sub in inner.items() for leaf in below(sub, f"{path} {name}")]
 
 
 MAKES_A_HOME = {"import", "restore"}

@@ -36,7 +36,8 @@ def verbs_of(command: Any, path: str) -> set[str]:
     inner = getattr(command, "commands", None)
     if not inner:
         return {path}
-    return set().union(*(verbs_of(sub, f"{path} {name}") for name, sub in inner.items()))
+    alone = {path} if getattr(command, "default", None) else set()
+    return alone.union(*(verbs_of(sub, f"{path} {name}") for name, sub in inner.items()))
 
 
 def test_every_verb_has_a_schema() -> None:
