@@ -41,6 +41,7 @@ PREDICATE_TAINT = predicate_uri("taint")
 ASSET_KINDS: Mapping[str, str] = {
     PREDICATE_GENERATION: "generated",
     PREDICATE_INGEST: "ingested",
+    predicate_uri("ingest", 2): "ingested",
 }
 
 

@@ -6,7 +6,7 @@ added above, by those who own them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,6 +187,15 @@ def records_on(conn: Connection, leaf_hash: bytes) -> Sequence[RowMapping]:
     )
     query = select(RECORDS).where(RECORDS.c.idx.in_(linked)).order_by(RECORDS.c.idx)
     return conn.execute(query).mappings().all()
+
+
+def of_type(conn: Connection, indices: Iterable[int | None], predicate_type: str) -> Sequence[int]:
+    """Return which of these records are of a predicate type, by index."""
+    found: list[int] = []
+    for chunk in chunked({index for index in indices if index is not None}):
+        query = select(RECORDS.c.idx).where(RECORDS.c.predicate_type == predicate_type)
+        found += conn.scalars(query.where(RECORDS.c.idx.in_(chunk)))
+    return found
 
 
 def verdicts_of(conn: Connection, indices: Sequence[int]) -> dict[int, str]:

@@ -16,6 +16,19 @@ class Kind(StrEnum):
     ingested = "ingested"
 
 
+class Contribution(StrEnum):
+    """What people did to an asset by hand (`registry.core.predicates.CONTRIBUTIONS`)."""
+
+    retouched = "retouched"
+    composited = "composited"
+    drawn = "drawn"
+    typography = "typography"
+    logo = "logo"
+    layout = "layout"
+    graded = "graded"
+    written = "written"
+
+
 def record(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to record.")],
     parent: Annotated[
@@ -25,6 +38,10 @@ def record(
     note: Annotated[
         str, typer.Option("--note", metavar="TEXT", help="A remark, kept sealed.")
     ] = "",
+    contribution: Annotated[
+        list[Contribution] | None,
+        typer.Option("--contribution", help="What people did by hand; may be repeated."),
+    ] = None,
     personal: Annotated[
         bool, typer.Option("--personal", help="Store it encrypted, so that it can be erased.")
     ] = False,
@@ -33,14 +50,17 @@ def record(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Record a file that was made elsewhere.
+    """Record a file that was made elsewhere, or edited by hand.
 
-    Generations record themselves; this is for an edit, a photograph, a delivery. The file is copied
-    into the content store and its record is signed and logged before the verb returns. A personal
-    one, such as a portrait, is stored encrypted, and `find` does not know it.
+    Generations record themselves; this is for an edit, a photograph, a delivery, of any format.
+    The file is copied into the content store and its record is signed and logged before the verb
+    returns. An edit names its parents and what people contributed; a picture that looks like none
+    of its parents is recorded with a warning. A personal one, such as a portrait, is stored
+    encrypted, and `find` does not know it.
 
     For example:
-      genops record retouched.png --parent 3f2a9c81 --note "retouched by hand"
+      genops record poster.psd --parent 3f2a9c81 --contribution typography --contribution logo
+      genops record retouched.png --parent 3f2a9c81 --contribution retouched --note "skin"
       genops record logo.png --project spring --campaign launch
       genops record portrait.jpg --personal --note "model release 12"
     """
@@ -51,8 +71,17 @@ def record(
     with opened_to_sign(home) as registry:
         named = {"project": project, "campaign": campaign}
         chosen = {key: value for key, value in named.items() if value is not None}
-        done = registry.ingest(file, parents=parent or (), note=note, personal=personal, **chosen)
+        done = registry.ingest(
+            file,
+            parents=parent or (),
+            note=note,
+            contributions=[kind.value for kind in contribution or ()],
+            personal=personal,
+            **chosen,
+        )
         emit(done, receipt, as_json=json)
+    for warning in done.warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def list_assets(

@@ -43,6 +43,13 @@ class Receipt(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Ingested(Receipt):
+    """A receipt of a file that was taken in; `warnings` say what looks like a mistake."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AssetSummary(Answer):
     """One line of a listing: one output of one record. `path` is the stored file, or None."""
 
@@ -161,7 +168,10 @@ class Verification(Answer):
 
 @dataclass(frozen=True, slots=True)
 class LineageNode(Answer):
-    """A node of the graph: an output of a record, or a material. `depth` counts hops."""
+    """A node of the graph: an output of a record, or a material. `depth` counts hops.
+
+    `hands` says what people contributed to it, as its record states.
+    """
 
     node: int
     id: str
@@ -170,6 +180,7 @@ class LineageNode(Answer):
     record: str | None
     depth: int
     tainted: bool
+    hands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

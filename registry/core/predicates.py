@@ -21,6 +21,17 @@ from registry.core.trust import TrustKey
 from registry.errors import FormatError
 
 Predicate = dict[str, Any]
+CONTRIBUTIONS = (
+    "retouched",
+    "composited",
+    "drawn",
+    "typography",
+    "logo",
+    "layout",
+    "graded",
+    "written",
+)
+"""What people do to an asset by hand, in words that a registration of copyright can use."""
 Severity = Literal["low", "medium", "high", "critical"]
 Verdict = Literal[
     "identical", "identical-pixels", "equivalent", "different", "not-reproducible", "erased"
@@ -112,10 +123,12 @@ def ingest(
     parents: Sequence[Mapping[str, Any]] = (),
     note: str | None = None,
     campaign: str | None = None,
+    contributions: Sequence[str] = (),
 ) -> Predicate:
     """Take in content made elsewhere; `parents` are {digest (hex), output_of?} of what it is from.
 
-    The source, a file's name, and the note are sealed.
+    The source, a file's name, and the note are sealed. With `contributions`, of `CONTRIBUTIONS`,
+    it is an `ingest/v2`.
     """
     return _fields(
         head.fields(),
@@ -124,6 +137,7 @@ def ingest(
         parents=[dict(parent) for parent in parents],
         note=_sealed(note),
         genops_campaign=campaign,
+        contributions=list(contributions) or None,
     )
 
 

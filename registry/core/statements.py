@@ -42,7 +42,7 @@ MAX_LIST_ITEMS = 256
 
 _PREDICATE_BASE = "https://w3id.org/genops/predicate/"
 _BUILD_BASE = "https://w3id.org/genops/build/"
-_LATER_VERSIONS = {"trust": (2,)}
+_LATER_VERSIONS = {"trust": (2,), "ingest": (2,)}
 _STATEMENT_FIELDS = {"_type", "subject", "predicateType", "predicate"}
 _SUBJECT_FIELDS = {"name", "digest", "mediaType", "annotations"}
 

@@ -50,6 +50,7 @@ ROLE_FOR: Mapping[str, str] = {
     PREDICATE_DECISION: "policy",
     **{predicate_uri(name): _ROLE_OF_OWN.get(name, "reviewer") for name in OWN_PREDICATES},
     PREDICATE_TRUST_V2: "admin",
+    predicate_uri("ingest", 2): "generator",
 }
 """The role that a signer needs, by predicate type."""
 

@@ -36,7 +36,7 @@ Value = Any
 _SEALED_FIELD = re.compile(rb'\{"sealed":\{"sha-256":"[A-Za-z0-9_-]{43}"\}\}')
 _ERASURE = predicate_uri("erasure")
 FOLDER = "modelset-v1"
-_HAVE_BLOBS = {PREDICATE_GENERATION, predicate_uri("ingest")}
+_HAVE_BLOBS = {PREDICATE_GENERATION, predicate_uri("ingest"), predicate_uri("ingest", 2)}
 """Predicates whose subjects are bytes in the vault."""
 
 

@@ -15,6 +15,7 @@ from registry.core.answers import (
     AssetSummary,
     GateReport,
     Impact,
+    Ingested,
     Lineage,
     LogReport,
     MirrorReport,
@@ -165,22 +166,23 @@ class Registry:
         *,
         parents: Sequence[str] = (),
         note: str = "",
+        contributions: Sequence[str] = (),
         project: str | None = None,
         campaign: str | None = None,
         actor: str | None = None,
         personal: bool = False,
-    ) -> Receipt:
+    ) -> Ingested:
         """Register an existing file that no generator of ours made, with its known parents.
 
-        A `personal` file is stored encrypted, and erasing its record makes it unreadable.
+        `contributions` say what people did by hand, such as `typography`. A `personal` file is
+        stored encrypted, and erasing its record makes it unreadable.
         """
-        from registry.workflows.ingest import ingest
+        from registry.workflows.ingest import Said, ingest
 
         return ingest(
             self._services,
             path,
-            parents=parents,
-            note=note,
+            Said(parents, note, contributions),
             project=project,
             campaign=campaign,
             actor=actor,

@@ -40,12 +40,14 @@ WEIGHTS = frozenset({"model", "lora", "vae", "controlnet", "embedding"})
 class Ground:
     """What facts stand on: a verified head, and what the log itself says of taints there.
 
-    `named` remembers what the records that were read name as materials, by index and position.
+    `named` remembers what the records that were read name as materials, by index and position,
+    and `hands` what they say that people did, by index.
     """
 
     head: Head
     ledger: Ledger
     named: dict[tuple[int, int], Named] = field(default_factory=dict)
+    hands: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def gather(
@@ -68,7 +70,7 @@ def gather(
     used = _compare_lineage(services, row, view, ancestors, ground)
     made_from = materials(services, view.statement, row["position"])
     return {
-        "asset": _asset(row),
+        "asset": _asset(row) | {"human": _human(view.statement, ancestors, ground)},
         "record": _record(row, view.statement),
         "signer": _signer(services, view),
         "materials": [_material(material) for material in made_from],
@@ -112,7 +114,7 @@ def _compare_lineage(
     a material that is named by its digest alone is the catalog's word.
     """
     known = {ancestor["sha256"] for ancestor in ancestors}
-    statements = [named_materials(view.statement, row["position"])]
+    statements: list[Named] = [named_materials(view.statement, row["position"])]
     for ancestor in ancestors:
         place = ancestor["record_idx"], ancestor["position"]
         if place[0] is None:
@@ -120,6 +122,7 @@ def _compare_lineage(
         if place not in ground.named:
             above = RecordView(services, place[0]).statement
             ground.named[place] = named_materials(above, place[1])
+            ground.hands[place[0]] = _contributions(above)
         statements.append(ground.named[place])
     named: dict[bytes, tuple[str, str]] = {}
     for found in statements:
@@ -171,6 +174,16 @@ def _asset(row: RowMapping) -> Facts:
     }
 
 
+def _human(statement: Statement, ancestors: Sequence[RowMapping], ground: Ground) -> bool:
+    """Tell whether people contributed by hand: to the asset, or to anything it derives from."""
+    above = (ground.hands.get(ancestor["record_idx"]) for ancestor in ancestors)
+    return bool(_contributions(statement)) or any(above)
+
+
+def _contributions(statement: Statement) -> tuple[str, ...]:
+    return tuple(statement.predicate.get("contributions", ()))
+
+
 def _record(row: RowMapping, statement: Statement) -> Facts:
     predicate = statement.predicate
     reproducible = predicate.get("genops_reproducible", {})
@@ -183,6 +196,7 @@ def _record(row: RowMapping, statement: Statement) -> Facts:
         "reproducible": bool(reproducible.get("reproducible", False)),
         "reasons": list(reproducible.get("reasons", ())),
         "campaign": row["campaign"] or "",
+        "contributions": list(_contributions(statement)),
     }
 
 

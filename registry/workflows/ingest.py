@@ -1,22 +1,28 @@
-"""Take in a file that no generator of ours made: registered, never called generated."""
+"""Take in a file that no generator of ours made: registered, never called generated.
+
+An edit comes back this way: it names what it was made from, and what people did to it.
+"""
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from registry.core import predicates
-from registry.core.answers import Receipt
-from registry.core.digests import record_id
+from registry.core.answers import Ingested
+from registry.core.digests import asset_id, record_id
+from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Output
 from registry.core.statements import predicate_uri
-from registry.errors import InputError
+from registry.errors import InputError, NotFoundError
 from registry.similarity.decode import MEDIA_TYPES, open_image
 from registry.similarity.fingerprints import pixels_digest
+from registry.similarity.media import TIFF, media_type_of
+from registry.similarity.nearness import FAR, distances
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.personal import store_output
@@ -25,48 +31,107 @@ from registry.workflows.services import Services
 from registry.workflows.submit import declare, new_key
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a file: the assets it was made from, a remark, and what people did to it.
+
+    `contributions` are of `predicates.CONTRIBUTIONS`.
+    """
+
+    parents: Sequence[str] = ()
+    note: str = ""
+    contributions: Sequence[str] = ()
+
+
 def ingest(
     services: Services,
     path: str | Path,
+    said: Said = Said(),
     *,
-    parents: Sequence[str] = (),
-    note: str = "",
     project: str | None = None,
     campaign: str | None = None,
     actor: str | None = None,
     personal: bool = False,
-) -> Receipt:
-    """Register an existing file, with the assets that it was made from, where they are known.
+) -> Ingested:
+    """Register an existing file, with what is said of it.
 
-    A `personal` one is encrypted under its record's key, and no fingerprint of it is kept. Raises
-    InputError for a file that cannot be read, a damaged image, or a suffix that contradicts the
-    content; nothing is written then.
+    A `personal` file is encrypted under its record's key, and no fingerprint of it is kept. The
+    answer warns of parents that it does not look like. Raises InputError for a file that cannot be
+    read, a damaged image, a suffix that contradicts the content or an unknown contribution,
+    NotFoundError (`parent.unknown`) with all parents that are not here; nothing is written then.
     """
     head = services.head(project, actor)
+    made = _contributions(said.contributions)
     file = Path(path)
     output = _read(services, file)
-    with read(services.engine) as conn:
-        origins = [_parent(conn, parent) for parent in parents]
+    origins = _parents(services, said.parents)
     key = new_key(services) if personal else None
     blob, subject = store_output(services, output, 0, key)
+    prints = () if personal else tuple(fingerprints_of(services, [output]))
     predicate = predicates.ingest(
         head,
         source=file.name,
         media_type=output.media_type,
         parents=origins,
-        note=note or None,
+        note=said.note or None,
         campaign=campaign,
+        contributions=made,
     )
-    return declare(
+    receipt = declare(
         services,
         [subject],
-        predicate_uri("ingest"),
+        predicate_uri("ingest", 2 if made else 1),
         predicate,
         role="generator",
         blobs=[blob],
-        fingerprints=() if personal else fingerprints_of(services, [output]),
+        fingerprints=prints,
         key=key,
     )
+    return Ingested(**receipt.to_dict(), warnings=_unlike(services, prints, origins))
+
+
+def _contributions(named: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds of contribution, each once; raises InputError for an unknown one."""
+    for kind in named:
+        if kind not in predicates.CONTRIBUTIONS:
+            raise InputError(
+                f"{kind!r} is no kind of contribution",
+                code="ingest.contribution",
+                hint=f"one of {', '.join(predicates.CONTRIBUTIONS)}; say the rest in the note",
+            )
+    return tuple(dict.fromkeys(named))
+
+
+def _parents(services: Services, named: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the record says of its parents, each once; names all that are not known."""
+    found: dict[str, dict[str, Any]] = {}
+    unknown: list[str] = []
+    with read(services.engine) as conn:
+        for text in named:
+            try:
+                parent = _parent(conn, text)
+            except NotFoundError:
+                unknown.append(text)
+            else:
+                found[parent["digest"]] = parent
+    if unknown:
+        raise NotFoundError(
+            f"no parent here is called {', '.join(unknown)}",
+            code="parent.unknown",
+            hint="`genops list` shows what there is; record the parents first",
+        )
+    return list(found.values())
+
+
+def _unlike(
+    services: Services, prints: Sequence[FingerprintValue], parents: Sequence[dict[str, Any]]
+) -> tuple[str, ...]:
+    """Say so when a picture looks like none of its parents: most often another file was meant."""
+    found = distances(services.engine, prints, [parent["digest"] for parent in parents])
+    if not found or min(found.values()) <= FAR:
+        return ()
+    named = ", ".join(f"{asset_id(digest)[:15]}… ({n} of 256 bits)" for digest, n in found.items())
+    return (f"the picture does not look like {named}: was another file meant, or another parent?",)
 
 
 def _read(services: Services, file: Path) -> Output:
@@ -81,10 +146,16 @@ def _read(services: Services, file: Path) -> Output:
         raise InputError(f"cannot read {file}: {error.strerror}", code="file.unreadable") from error
     if not data:
         raise InputError(f"{file} is empty", code="file.empty")
-    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    media_type = media_type_of(data, file.name)
     if media_type not in MEDIA_TYPES.values():
         return Output(data, media_type)
-    image = open_image(file, services.settings.limits)
+    try:
+        image = open_image(file, services.settings.limits)
+    except InputError as error:
+        if media_type != TIFF or error.code != "image.unreadable":
+            raise
+        # Layers, floats, inks: studios' own TIFFs are kept as they are, undecoded.
+        return Output(data, media_type, fingerprints=())
     return Output(
         data,
         MEDIA_TYPES[image.format or ""],

@@ -181,7 +181,8 @@ def _parameters(predicate: Mapping[str, Any], position: int) -> dict[str, Any]:
     """Return what the caller asked for; for an ingested file, what was said of it."""
     definition = predicate.get("buildDefinition")
     if definition is None:
-        return {key: predicate[key] for key in ("source", "note") if key in predicate}
+        said = ("source", "note", "contributions")
+        return {key: predicate[key] for key in said if key in predicate}
     external = definition["externalParameters"]
     asked = dict(external.get(ARGUMENTS, external))
     if external.get("loras"):

@@ -11,12 +11,16 @@ from registry.catalog import lineage as graph
 from registry.catalog import queries
 from registry.core.answers import Impact, Lineage, LineageEdge, LineageNode
 from registry.core.digests import asset_id, record_id
+from registry.core.statements import predicate_uri
 from registry.errors import InputError
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.inspect import summaries
 from registry.workflows.services import Services
+from registry.workflows.view import RecordView
 
+BY_HAND = predicate_uri("ingest", 2)
+"""Records that say what people contributed."""
 MAX_NODES = 5_000
 """Most nodes of one lineage answer; past it the answer says that it is not complete."""
 DIRECTIONS = ("up", "down", "both")
@@ -41,11 +45,16 @@ def lineage(services: Services, text: str, *, direction: str, depth: int | None)
             most=MAX_NODES,
         )
         tainted = queries.tainted_nodes(conn, list(found.depths))
+        edited = queries.of_type(conn, [r["record_idx"] for r in found.nodes], BY_HAND)
+    hands = {i: tuple(RecordView(services, i).statement.predicate["contributions"]) for i in edited}
     return Lineage(
         root=asset_id(digest.hex()),
         direction=direction,
         complete=found.complete,
-        nodes=tuple(_node(row, found.depths[row["id"]], tainted) for row in found.nodes),
+        nodes=tuple(
+            _node(row, found.depths[row["id"]], tainted, hands.get(row["record_idx"], ()))
+            for row in found.nodes
+        ),
         edges=tuple(LineageEdge(*edge) for edge in found.edges),
     )
 
@@ -74,7 +83,7 @@ def _grouped(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(sorted(totals.items()))
 
 
-def _node(row: RowMapping, depth: int, tainted: set[int]) -> LineageNode:
+def _node(row: RowMapping, depth: int, tainted: set[int], hands: tuple[str, ...]) -> LineageNode:
     return LineageNode(
         node=row["id"],
         id=asset_id(row["sha256"].hex()),
@@ -83,4 +92,5 @@ def _node(row: RowMapping, depth: int, tainted: set[int]) -> LineageNode:
         record=record_id(row["leaf_hash"].hex()) if row["leaf_hash"] else None,
         depth=depth,
         tainted=row["id"] in tainted,
+        hands=hands,
     )

@@ -107,6 +107,8 @@ def _walk(
 
 def _node(node: LineageNode, name: str, level: int, known: bool) -> Text:
     text = literal(f"{'  ' * level}{short(node.id)}  {node.kind}  {name or node.name}")
+    if node.hands:
+        text.append(f"  by hand: {', '.join(node.hands)}")
     if node.tainted:
         text.append("  TAINTED", style=BAD)
     if known:
