@@ -66,7 +66,7 @@ def convert(
     materials = [_material(PICTURE, "image", data)]
     blobs: list[bytes | Path] = [data]
     if target is not None:
-        materials.append(_material(PROFILE, "profile", target))
+        materials.append(_material(PROFILE, "asset", target))
         blobs.append(target)
     generation = Generation(
         build_type=BUILD_TYPE,
