@@ -22,9 +22,7 @@ Prompt = Annotated[
     str, typer.Argument(metavar="PROMPT", help="What to ask for; `-` reads standard input.")
 ]
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="The model to ask.")]
-Server = Annotated[
-    str, typer.Option("--server", metavar="URL", help="The API's address.")
-]
+Server = Annotated[str, typer.Option("--server", metavar="URL", help="The API's address.")]
 KeyEnv = Annotated[
     str | None,
     typer.Option(

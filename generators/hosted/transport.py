@@ -27,6 +27,9 @@ _SAME_METHOD = {307, 308}
 _BUSY = {429, 503, 529}
 _AMBIGUOUS = {408, 500, 502, 504}
 
+Explain = Callable[[Any], str | None]
+"""Returns what else the JSON of an error says, or None."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -95,19 +98,22 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         limit: int | None = None,
         secret: bool = True,
+        explain: Explain = lambda _document: None,
         **content: Any,
     ) -> Answer:
         """Send a request until it is answered; a retry is the same request to the letter.
 
         Tried again are a service that is busy (as long as it asks to wait, within bounds), one
         that failed, and an answer that got lost. `content` is httpx's `json`, `data` and `files`;
-        `secret` sends the key. Raises InputError (`hosted.refused`) for a request that the
-        service refuses, UnavailableError (`hosted.busy`, `hosted.timeout`, `hosted.unreachable`,
-        `hosted.failed`, `hosted.cut-off`) when the bounds are spent, FormatError
-        (`hosted.answer`) for an answer that is too large, and InputError (`hosted.redirect`).
+        `secret` sends the key; `explain` reads more out of an error's JSON. Raises InputError
+        (`hosted.refused`) for a request that the service refuses, UnavailableError
+        (`hosted.busy`, `hosted.timeout`, `hosted.unreachable`, `hosted.failed`,
+        `hosted.cut-off`) when the bounds are spent, FormatError (`hosted.answer`) for an answer
+        that is too large, and InputError (`hosted.redirect`).
         """
         sent = dict(headers or {}) | (self.key.headers() if secret else {})
         call = _Call(self, method, url, sent, limit or self.bounds.answer_bytes, content)
+        call.explain = explain
         return call.run()
 
 
@@ -129,6 +135,7 @@ class _Call:
         self._host = origin_of(url)[1]
         self._headers = {"Accept-Encoding": "identity"} | headers
         self._content = content
+        self.explain: Explain = lambda _document: None
         self._deadline = transport.now() + transport.bounds.total_s
         self._outcomes: list[str] = []
 
@@ -231,7 +238,7 @@ class _Call:
         )
 
     def _refused(self, answer: Answer, asked: float | None = None) -> GenopsError:
-        said = said_by(answer, self._transport.key)
+        said = said_by(answer, self._transport.key, self.explain)
         line = f"{shown(self._url)} answered {answer.status}: {said}"
         if asked is not None:
             return UnavailableError(
@@ -283,7 +290,7 @@ def retry_after(headers: Mapping[str, str], epoch_s: float) -> float | None:
         return None
 
 
-def said_by(answer: Answer, key: Key) -> str:
+def said_by(answer: Answer, key: Key, explain: Explain = lambda _document: None) -> str:
     """Return a service's own message of an error: one line, cut, and without the key."""
     document = _as_json(answer.body)
     found: Any = document
@@ -297,6 +304,8 @@ def said_by(answer: Answer, key: Key) -> str:
         text = text or answer.body.decode("utf-8", "replace")
     else:
         text = str(found)
+    more = explain(document)
+    text = f"{text}; {more}" if more else text
     line = " ".join("".join(c if c.isprintable() else " " for c in key.scrub(text)).split())
     return (line[:MAX_MESSAGE] + ("…" if len(line) > MAX_MESSAGE else "")) or "no message"
 

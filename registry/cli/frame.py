@@ -22,7 +22,7 @@ PLUGIN_SECTION = "Generate"
 EXAMPLES = "For example:"
 
 # The verbs that generators bring, so that a lean installation can say what is missing.
-KNOWN_PLUGINS = ("generate", "train-lora", "demo", "write", "hosted", "campaign")
+KNOWN_PLUGINS = ("generate", "train-lora", "demo", "write", "hosted", "comfyui", "campaign")
 
 
 @dataclass(frozen=True, slots=True)

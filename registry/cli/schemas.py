@@ -53,6 +53,8 @@ def answer_types() -> Mapping[str, Any]:
         "write": own.WrittenText,
         "hosted image": remote_answers.HostedAnswer,
         "hosted chat": remote_answers.HostedAnswer,
+        "comfyui run": remote_answers.ComfyRun,
+        "comfyui workflow": remote_answers.ComfyWorkflow,
         "keys list": list[own.KeyView],
         "keys show": own.KeyView,
         "keys generate": trust_answers.NewKey,

@@ -533,7 +533,8 @@ def test_the_key_is_nowhere_in_the_home_the_logs_the_errors_or_the_reprs(
     shown = [
         repr(client), repr(client._transport), repr(client._transport.key), repr(made),
         str(made.claims), caught.value.message, caught.value.hint, repr(caught.value),
-        repr(caught.value.__cause__), repr(caught.value.__context__), caplog.text, *capfd.readouterr(),
+        repr(caught.value.__cause__), repr(caught.value.__context__), caplog.text,
+        *capfd.readouterr(),
     ]  # fmt: skip
     assert [text for text in shown if key in text] == []
     assert registry.get(made.receipt.record).internals["body"]["note"] == "your key is [key]"
