@@ -18,8 +18,12 @@ def write(
     json: Json = False,
     project: Project = None,
     campaign: Campaign = None,
-    audience: Annotated[str, typer.Option("--audience", help="Whom the copy speaks to.")] = "",
-    tone: Annotated[str, typer.Option("--tone", help="bold, calm, elegant, playful or warm.")] = "",
+    audience: Annotated[
+        str, typer.Option("--audience", metavar="TEXT", help="Whom the copy speaks to.")
+    ] = "",
+    tone: Annotated[
+        str, typer.Option("--tone", metavar="WORD", help="bold, calm, elegant, playful or warm.")
+    ] = "",
     fact: Annotated[
         list[str] | None, typer.Option("--fact", metavar="TEXT", help="What it must say.")
     ] = None,

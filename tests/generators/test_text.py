@@ -164,15 +164,17 @@ def test_torch_s_random_state_is_left_as_it_was(parts: tuple[Any, Any], memory: 
     assert recorded_text(*parts, memory)(PROMPT, seed=3, **FEW).texts == written.texts
 
 
+@pytest.mark.parametrize("chosen", [{}, {"top_k": None}, {"top_p": 0.5, "repetition_penalty": 1.3}])
 def test_a_seed_means_what_it_means_to_the_model_itself(
-    parts: tuple[Any, Any], memory: Memory
+    chosen: dict[str, Any], parts: tuple[Any, Any], memory: Memory
 ) -> None:
     model, words = parts
-    written = recorded_text(*parts, memory)(PROMPT, seed=5, **FEW)
+    settings = FEW | {"temperature": 3.0} | chosen  # hot, so that a lost setting would show
+    written = recorded_text(*parts, memory)(PROMPT, seed=5, **settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         ids = words(PROMPT, return_tensors="pt")
-        tokens = model.generate(ids.input_ids, attention_mask=ids.attention_mask, **FEW)
+        tokens = model.generate(ids.input_ids, attention_mask=ids.attention_mask, **settings)
     bare = words.decode(tokens[0, ids.input_ids.shape[1] :], skip_special_tokens=True)
     assert written.text == bare
 
