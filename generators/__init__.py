@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generators.blocks import recording
     from generators.callables import recorded_callable
     from generators.diffusers import recorded
 
-__all__ = ["recorded", "recorded_callable"]
+__all__ = ["recorded", "recorded_callable", "recording"]
 
-_HOMES = {"recorded": "generators.diffusers", "recorded_callable": "generators.callables"}
+_HOMES = {
+    "recorded": "generators.diffusers",
+    "recorded_callable": "generators.callables",
+    "recording": "generators.blocks",
+}
 
 
 def __getattr__(name: str) -> Any:

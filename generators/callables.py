@@ -29,6 +29,7 @@ from generators.seeds import parse_seed
 from registry.core.generation import Generation, Material, Output
 from registry.core.statements import build_uri
 from registry.errors import CaptureError, InputError, MaterialError
+from registry.similarity.media import media_type_of
 
 if TYPE_CHECKING:
     from generators.ports import Clock, Job, Recorder
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 BUILD_TYPE = build_uri("callable")
 BUILDER_ID = "https://w3id.org/genops/builder/callable"
 TEXT = "text/plain; charset=utf-8"
-MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
-"""First bytes of the picture formats that a function may return as bytes."""
 CODE = "code/function"
 
 
@@ -51,6 +50,7 @@ class CallableContext:
     campaign: str | None = None
     actor: str | None = None
     strict: bool = False
+    draft: bool = False
     clock: Clock = lambda: time.time_ns() // 1_000_000
 
 
@@ -63,6 +63,7 @@ def recorded_callable(
     campaign: str | None = None,
     actor: str | None = None,
     strict: bool = False,
+    draft: bool = False,
 ) -> RecordedCallable:
     """Wrap a function so that every call is recorded before its result comes back.
 
@@ -70,10 +71,11 @@ def recorded_callable(
     bytes among its arguments become materials; `inputs` names the arguments that are paths of
     files to keep as well (with the kind of material each is, `image` unless said). Texts are
     sealed. What cannot be replayed (closures, opaque arguments, undeclared paths, global
-    randomness) is recorded with reasons, or refused beforehand when `strict`.
+    randomness) is recorded with reasons, or refused beforehand when `strict`. The outputs of a
+    `draft` go when nobody keeps them.
     """
     kinds = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs, "image")
-    context = CallableContext(kinds, project, campaign, actor, strict)
+    context = CallableContext(kinds, project, campaign, actor, strict, draft)
     return RecordedCallable(function, registry, context)
 
 
@@ -118,7 +120,7 @@ class RecordedCallable:
             external={"function": code.name, "arguments": described},
             internal={"encoding": png_encoding(), "environment": environment.capture()},
             materials=outputs_of(self._recorder).name(materials),
-            outputs=_outputs(result, _seed(arguments)),
+            outputs=_outputs(result, seed_in(arguments)),
             started_ms=started,
             finished_ms=finished,
             builder_id=BUILDER_ID,
@@ -131,6 +133,7 @@ class RecordedCallable:
             blobs=[*([code.path] if code.path else []), *reader.blobs],
             project=self._context.project,
             actor=self._context.actor,
+            **({"draft": True} if self._context.draft else {}),
         )
         outputs_of(self._recorder).remember(receipt)
         return result, receipt
@@ -179,7 +182,7 @@ class CallableAdapter:
         values |= _overrides(job.overrides, external["arguments"])
         bound = inspect.signature(function).bind_partial()
         bound.arguments.update(values)
-        return _outputs(function(*bound.args, **bound.kwargs), _seed(values))
+        return _outputs(function(*bound.args, **bound.kwargs), seed_in(values))
 
 
 adapter = CallableAdapter()
@@ -269,7 +272,7 @@ def _overrides(overrides: Mapping[str, Any], known: Mapping[str, Any]) -> dict[s
     return {name: parse_seed(v) if name == "seed" else v for name, v in overrides.items()}
 
 
-def _seed(arguments: Mapping[str, Any]) -> str | None:
+def seed_in(arguments: Mapping[str, Any]) -> str | None:
     """Return the argument `seed` as a decimal string, where it is an integer."""
     seed = arguments.get("seed")
     return str(seed) if isinstance(seed, int) and not isinstance(seed, bool) else None
@@ -277,17 +280,17 @@ def _seed(arguments: Mapping[str, Any]) -> str | None:
 
 def _outputs(result: Any, seed: str | None) -> list[Output]:
     results = result if isinstance(result, (list, tuple)) else [result]
-    return [_output(one, seed=seed, batch_index=n) for n, one in enumerate(results)]
+    return [output_from(one, seed=seed, batch_index=n) for n, one in enumerate(results)]
 
 
-def _output(result: Any, **fields: Any) -> Output:
+def output_from(result: Any, **fields: Any) -> Output:
+    """Return a picture, text or bytes as an `Output`, `fields` beside; raises InputError."""
     if is_picture(result):
         return image_output(result, **fields)
     if isinstance(result, str):
         return Output(check_text("return", result).encode("utf-8"), TEXT, **fields)
     if isinstance(result, bytes):
-        kind = next((kind for head, kind in MAGIC.items() if result.startswith(head)), None)
-        return Output(result, kind or "application/octet-stream", **fields)
+        return Output(result, media_type_of(result, ""), **fields)
     raise InputError(
         f"a recorded function returned a {type(result).__name__}",
         code="input.output",

@@ -40,7 +40,11 @@ def record(
     ] = "",
     contribution: Annotated[
         list[Contribution] | None,
-        typer.Option("--contribution", help="What people did by hand; may be repeated."),
+        typer.Option(
+            "--contribution",
+            metavar="KIND",
+            help="What people did by hand: retouched, typography, …; may be repeated.",
+        ),
     ] = None,
     personal: Annotated[
         bool, typer.Option("--personal", help="Store it encrypted, so that it can be erased.")

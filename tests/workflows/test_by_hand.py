@@ -25,7 +25,7 @@ EDITS = {
 
 
 def edited(folder: Path, seed: int) -> Path:
-    """Return a file with the picture of a seed and a line of type on it, as a designer leaves it."""
+    """Return a file: the picture of a seed with a line of type, as a designer would."""
     picture = make_picture(seed).copy()
     ImageDraw.Draw(picture).text((10, 100), "SPRING", fill="white")
     path = folder / "edited.png"
