@@ -45,6 +45,8 @@ class Workshop:
 
 def _prepare(plan: Plan) -> str:
     """Make sure of the devices before anything is loaded; return the kind that computes."""
+    if plan.device is not None:
+        devices.check(plan.device, "the replay")
     for name, device in plan.devices().items():
         devices.check(device, f"component {name}")
     kinds = {device.partition(":")[0] for device in plan.devices().values()} - {"cpu"}
