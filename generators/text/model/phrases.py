@@ -136,8 +136,8 @@ def sample(rng: random.Random) -> Sample:
     """
     thing, colour = rng.choice(list(SUBJECTS)), rng.choice([*COLORS, ""])
     tone = rng.choice(TONES)
-    slogan = f"{rng.choice(MANNER)} {rng.choice(PURPOSE)}" if rng.random() < 0.5 else ""
-    call = f"{rng.choice(VERBS)} {rng.choice(THINGS)}" if rng.random() < 0.6 else ""
+    slogan = f"{rng.choice(MANNER)} {rng.choice(PURPOSE)}" if rng.random() < 0.4 else ""
+    call = f"{rng.choice(VERBS)} {rng.choice(THINGS)}" if rng.random() < 0.4 else ""
     audience = _audience(rng) if rng.random() < 0.7 else ""
     facts = tuple(_fact(rng) for _ in range(rng.choice((0, 1, 1, 2))))
     brief = Brief(
@@ -193,19 +193,9 @@ def _fact(rng: random.Random) -> str:
 
 
 def _notes(rng: random.Random, slogan: str, call: str) -> tuple[str, ...]:
-    """Mix what counts with notes of the house that change nothing, and with past copy."""
-    notes = [rng.choice(UNUSED_NOTES)] if rng.random() < 0.3 else []
-    notes += [_past(rng)] if rng.random() < 0.3 else []
+    """Mix what counts with notes of the house that change nothing."""
+    notes = [rng.choice(UNUSED_NOTES)] if rng.random() < 0.4 else []
     notes += [f"{SLOGAN}: {slogan}."] if slogan else []
     notes += [f"{CALL}: {call}."] if call else []
     rng.shuffle(notes)
     return tuple(notes)
-
-
-def _past(rng: random.Random) -> str:
-    """Return copy of another product, as a corpus holds it."""
-    thing, colour = rng.choice(list(SUBJECTS)), rng.choice(list(COLORS))
-    words = {"product": f"{colour} {thing}", "object": thing, "colour": colour}
-    words |= {"Product": words["product"].capitalize(), "Colour": colour.capitalize()}
-    headline = rng.choice(HEADLINES[rng.choice(TONES)]).format(**words)
-    return f"{headline.rstrip('.')}. {rng.choice(BENEFITS[thing])}."
