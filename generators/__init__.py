@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from generators.blocks import recording
     from generators.callables import recorded_callable
     from generators.diffusers import recorded
+    from generators.text.recorded import recorded_text
 
-__all__ = ["recorded", "recorded_callable", "recording"]
+__all__ = ["recorded", "recorded_callable", "recorded_text", "recording"]
 
 _HOMES = {
     "recorded": "generators.diffusers",
     "recorded_callable": "generators.callables",
+    "recorded_text": "generators.text.recorded",
     "recording": "generators.blocks",
 }
 

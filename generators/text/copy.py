@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generators.seeds import fresh_seed
 from generators.text.model import WEIGHTS
 from generators.text.prompts import CALL, SLOGAN, Brief, prompt_of
 from registry.errors import GenopsError, InputError, MissingExtraError
@@ -19,6 +20,7 @@ from registry.errors import GenopsError, InputError, MissingExtraError
 if TYPE_CHECKING:
     from generators.text.corpus import Retrieval
     from generators.text.recorded import Written
+    from generators.text.session import Session
     from registry.core.answers import Receipt
     from registry.sdk import Registry
 
@@ -136,14 +138,17 @@ def ask(
 
     A model with a chat template gets the prompt as a user's message.
     """
-    from generators.text.recorded import recorded_text
+    from generators.diffusers import Context
+    from generators.text.recorded import RecordedText
 
-    language_model, tokenizer = load(model or WEIGHTS)
-    templated = getattr(tokenizer, "chat_template", None) is not None
+    session = load(model or WEIGHTS)
+    templated = getattr(session.tokenizer, "chat_template", None) is not None
     if templated:
         message = [{"role": "user", "content": prompt}]
-        prompt = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    write = recorded_text(language_model, tokenizer, registry, project=project, campaign=campaign)
+        prompt = session.tokenizer.apply_chat_template(
+            message, tokenize=False, add_generation_prompt=True
+        )
+    write = RecordedText(session, registry, Context(project, campaign))
     return write(
         prompt,
         schema=schema,
@@ -175,12 +180,12 @@ def read_schema(path: Path) -> Mapping[str, Any]:
     return document
 
 
-_LOADED: dict[Path, tuple[Any, Any]] = {}
+_LOADED: dict[Path, Session] = {}
 _LOADING = threading.Lock()
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """Load a model and its tokenizer in single precision; the last folder's stay loaded.
+def load(folder: Path) -> Session:
+    """Load a model and its tokenizer in single precision; those of the last folder stay loaded.
 
     Raises InputError (`model.unusable`) for a folder that is no language model's, and
     MissingExtraError without transformers.
@@ -188,13 +193,12 @@ def load(folder: Path) -> tuple[Any, Any]:
     place = folder.absolute()
     with _LOADING:
         if place not in _LOADED:
-            parts = _load(place)
-            _LOADED.clear()  # never two models in memory for longer than it takes to load one
-            _LOADED[place] = parts
+            _LOADED.clear()  # never two models in memory
+            _LOADED[place] = _load(place)
         return _LOADED[place]
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
+def _load(folder: Path) -> Session:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -205,6 +209,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         ) from error
     from generators.capture.references import quiet_loading
     from generators.studio import readable
+    from generators.text.session import Session
 
     if not (folder / "config.json").is_file():
         raise InputError(
@@ -217,7 +222,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
-    return model.eval(), tokenizer
+    return Session(model.eval(), tokenizer, {}, fresh_seed)
 
 
 def _look_up(brief: CopyBrief, folder: Path) -> Retrieval:

@@ -24,6 +24,7 @@ from registry.errors import InputError
 if TYPE_CHECKING:
     from generators.ports import Job, Recorder
     from generators.text.corpus import Retrieval
+    from generators.text.session import Session
     from generators.text.verdicts import Verdict
     from registry.core.answers import Receipt
 
@@ -73,23 +74,23 @@ def recorded_text(
             code="input.argument",
             hint="Name model/model or model/tokenizer.",
         )
+    from generators.text.session import Session
+
     context = Context(project, campaign, actor, strict, paths)
-    return RecordedText(model, tokenizer, registry, context)
+    return RecordedText(Session(model, tokenizer, paths, context.draw_seed), registry, context)
 
 
 class RecordedText:
-    """A language model whose calls are recorded.
+    """A language model whose calls are recorded; wrappers may share a session.
 
     Safe to call from several threads: they wait for each other, as `generate` draws from the
     process's one random state.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, recorder: Recorder, context: Context) -> None:
-        from generators.text.session import Session
-
+    def __init__(self, session: Session, recorder: Recorder, context: Context) -> None:
+        self._session = session
         self._recorder = recorder
         self._context = context
-        self._session = Session(model, tokenizer, context.materials, context.draw_seed)
 
     def __call__(
         self,

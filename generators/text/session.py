@@ -95,24 +95,27 @@ def outputs_of(
 
 
 class Session:
-    """Observes one model and its tokenizer, one call at a time, under `exclusively`."""
+    """Observes one model and its tokenizer, one call at a time, under `exclusively`.
+
+    Digests a model again only when it changed: keep the session of a large one.
+    """
 
     def __init__(
         self, model: Any, tokenizer: Any, declared: Mapping[str, Path], draw_seed: SeedSource
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
+        self.model = model
+        self.tokenizer = tokenizer
         self._draw_seed = draw_seed
         self._components = ComponentReader(declared)
 
     def exclusively(self) -> AbstractContextManager[None]:
         """Keep other threads off the model and its tokenizer."""
-        return exclusively((self._model, self._tokenizer))
+        return exclusively((self.model, self.tokenizer))
 
     def run(self, call: Call, generator: Any) -> list[Answer]:
         """Answer a described call; a generator of the caller goes on from where it ended."""
-        with drawing_from(call.external["generator"], self._model.device) as drawn:
-            answers = write(self._model, self._tokenizer, call.request)
+        with drawing_from(call.external["generator"], self.model.device) as drawn:
+            answers = write(self.model, self.tokenizer, call.request)
         if generator is not None:
             generator.set_state(drawn.get_state())
         return answers
@@ -131,7 +134,7 @@ class Session:
 
         Raises InputError for a prompt, seed, schema or setting that cannot be used.
         """
-        if getattr(self._model.config, "is_encoder_decoder", False):
+        if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError("an encoder-decoder model is not recorded", code="model.unusable")
         if schema is not None:
             check_schema(schema)
@@ -139,13 +142,13 @@ class Session:
         given = {n: v for n, v in settings.items() if n not in HANDED_ON}
         request = Request(
             prompts=_prompts(prompt),
-            settings=effective_settings(self._model, given),
+            settings=effective_settings(self.model, given),
             schema=schema,
             add_special_tokens=add_special_tokens,
             passed=passed,
         )
-        parts = Parts({"model": self._model}, {"tokenizer": self._tokenizer})
-        findings = self._components.read(self._model, parts)
+        parts = Parts({"model": self.model}, {"tokenizer": self.tokenizer})
+        findings = self._components.read(self.model, parts)
         reader = ArgumentReader()
         arguments = _describe_arguments(request, reader)
         random = self._random(seed, generator)
@@ -154,7 +157,7 @@ class Session:
         return Call(
             request=request,
             external={
-                **_rig(self._model, findings),
+                **_rig(self.model, findings),
                 "arguments": arguments,
                 "generator": random,
                 **({} if context is None else {"context": context.to_record()}),
@@ -195,16 +198,16 @@ class Session:
     ) -> list[str]:
         reasons = [
             f"model.{name} was replaced on the object"
-            for name, value in vars(self._model).items()
+            for name, value in vars(self.model).items()
             if name != "forward"  # told by the component reader
-            and callable(getattr(type(self._model), name, None))
+            and callable(getattr(type(self.model), name, None))
             and callable(value)
             and not is_library_code(value)
         ]
         if adapters := sorted(findings.states["model"]["adapters"]):
             reasons.append(f"model carries adapters that a text record does not name: {adapters}")
         used = any("state" in one for one in random["generators"])
-        if used and self._model.device.type != "cpu":
+        if used and self.model.device.type != "cpu":
             reasons.append("a used generator cannot be taken on by the model's device")
         if request.settings.get("max_time") is not None:
             reasons.append("max_time cuts the text by the clock")

@@ -41,7 +41,8 @@ FEW = {"do_sample": True, "temperature": 1.0, "top_k": 0, "max_new_tokens": 64}
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any]:
     """The copy model and its tokenizer."""
-    return load(WEIGHTS)
+    session = load(WEIGHTS)
+    return session.model, session.tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +299,8 @@ def test_what_cannot_be_asked_is_refused_and_nothing_recorded(
 
 def test_any_model_of_a_folder_keeps_to_a_schema(stranger: Path, memory: Memory) -> None:
     """Random weights would write anything: that all answers are valid is the guide's work."""
-    write = recorded_text(*load(stranger), memory)
+    other = load(stranger)
+    write = recorded_text(other.model, other.tokenizer, memory)
     written = write([PROMPT, OTHER, "?"] * 4, schema=SHORT, seed=2, **FEW)
     assert len(set(written.texts)) == 12
     for text, verdict in zip(written.texts, written.verdicts, strict=True):
@@ -332,7 +334,10 @@ def test_replays_in_a_fresh_process_give_the_recorded_bytes(
     generator = torch.Generator().manual_seed(5)
     torch.randn(3, generator=generator)
     write(OTHER, generator=generator, **FEW)
-    recorded_text(*load(stranger), memory)([PROMPT, OTHER], schema=SHORT, seed=9, **FEW)
+    other = load(stranger)
+    recorded_text(other.model, other.tokenizer, memory)(
+        [PROMPT, OTHER], schema=SHORT, seed=9, **FEW
+    )
     (corpus / "past" / "spring.txt").write_text("Another spring.\n", "utf-8")
     jobs = [
         plain_job(memory, made, tmp_path / str(number))

@@ -80,6 +80,20 @@ def test_another_model_and_schema_answer_a_prompt_as_it_is(ask: Any, tmp_path: P
     assert shown["parameters"]["prompt"] == "Which?"
 
 
+def test_a_model_with_a_chat_template_gets_a_message(ask: Any, tmp_path: Path) -> None:
+    model = shutil.copytree(WEIGHTS, tmp_path / "model")
+    (model / "chat_template.jinja").write_text(
+        "{% for one in messages %}<{{ one.role }}>{{ one.content }}{% endfor %}<answer>", "utf-8"
+    )
+    schema = tmp_path / "colour.json"
+    schema.write_text(json.dumps(COLOURS), "utf-8")
+    _, written = ask("write", "Which?", "--schema", schema, "--model", model, "--seed", 1)
+    _, shown = ask("show", written["id"])
+    assert shown["parameters"]["prompt"] == "<user>Which?<answer>"
+    assert shown["parameters"]["add_special_tokens"] is False
+    assert ask("reproduce", written["id"])[1]["verdict"] == "identical"
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
