@@ -171,14 +171,11 @@ class RecordedPipeline:
 
 
 def _run(pipe: Any, call: Call) -> tuple[Any, list[str]]:
-    """Run the pipeline; say so if something in it drew from torch's global random state."""
-    import torch
+    """Run the pipeline; say so if something in it drew from a global random state."""
+    from generators.capture.surroundings import RandomStates
 
-    before = torch.get_rng_state()
-    result = pipe(**call.arguments)
-    if torch.equal(before, torch.get_rng_state()):
-        return result, []
-    return result, ["torch's global random state moved during the call"]
+    states = RandomStates()
+    return pipe(**call.arguments), states.reasons()
 
 
 def _with_receipt(result: Any, receipt: Receipt) -> Any:
@@ -193,6 +190,7 @@ class DiffusersAdapter:
     """Replays records of `recorded` pipelines (`generators.ports.Adapter`)."""
 
     build_type = BUILD_TYPE
+    takes_device = True
 
     def __init__(self) -> None:
         self._ran_in: dict[str, Any] | None = None

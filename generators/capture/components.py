@@ -5,19 +5,27 @@ Everything here is read off live objects; nothing runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import SchedulerMixin
 from torch.nn import Module
 
 from generators.capture import faults, origins
+from generators.capture.assemblies import AssemblyWatch
+from generators.capture.classes import ClassWatch
 from generators.capture.modules import ModuleState, ModuleWatch, Walk, walk
+from generators.capture.namespaces import NAMESPACES
 from generators.capture.references import REFERENCES, Comparison, FingerprintWatch
 from generators.capture.schedulers import SchedulerWatch
-from generators.capture.trusted import ClassWatch, qualified
+from generators.capture.trusted import is_library_class, qualified
 from generators.files import Content
+
+ATTRIBUTE_HOMES = ("diffusers.", "transformers.")
+"""Packages whose objects modules keep to compute with: attention processors."""
 
 
 @dataclass(slots=True)
@@ -71,13 +79,14 @@ class ComponentReader:
         self._others = FingerprintWatch()
         self._classes = ClassWatch()
         self._schedulers = SchedulerWatch()
+        self._assembly = AssemblyWatch()
 
     def read(self, pipe: Any, parts: Parts) -> Findings:
         """Describe all components of a pipeline; of a bare model, the model is the pipeline."""
         findings = Findings({name: walk(module) for name, module in parts.modules.items()})
         self._read_code(pipe, parts, findings)
         if parts.scheduler is not None:
-            findings.scheduler, reasons = self._schedulers.describe(parts.scheduler)
+            findings.scheduler, reasons = self._schedulers.describe("scheduler", parts.scheduler)
             findings.reasons += reasons
         found = origins.trace(parts.modules | parts.others, _index(pipe), self._declared)
         findings.contents += found.contents
@@ -94,17 +103,23 @@ class ComponentReader:
 
     def _read_code(self, pipe: Any, parts: Parts, findings: Findings) -> None:
         """Find code that the record cannot name by a library's version."""
-        classes = {type(module) for walked in findings.walks.values() for _, module in walked}
+        classes: set[type] = {torch.Tensor, torch.nn.Parameter}
+        for walked in findings.walks.values():
+            classes |= {cls for _, module in walked for cls in _classes_of(module)}
         classes |= {type(component) for component in (pipe, *parts.others.values())}
+        classes |= {type(v) for v in vars(pipe).values() if is_library_class(type(v))}
         objects = {"pipeline": pipe, **parts.others}
         if parts.scheduler is not None:
             classes.add(type(parts.scheduler))
             objects["scheduler"] = parts.scheduler
         findings.reasons += sorted(self._classes.faults(classes)) + faults.process_faults()
+        findings.reasons += sorted(NAMESPACES.faults(classes))
         for name, instance in objects.items():
             findings.reasons += faults.instance_faults(name, instance)
         for name, walked in findings.walks.items():
             findings.reasons += faults.module_faults(name, walked)
+        if hasattr(pipe, "components"):
+            findings.reasons += self._assembly.faults(pipe)
 
     def _read_module(
         self, name: str, module: Module, place: origins.Place | None, findings: Findings
@@ -130,6 +145,8 @@ class ComponentReader:
         self, name: str, other: Any, place: origins.Place | None, findings: Findings
     ) -> None:
         findings.states[name] = {"class": qualified(type(other))}
+        if isinstance(other, SchedulerMixin):
+            findings.reasons += self._schedulers.describe(name, other)[1]
         if place is not None and place.version:
             live = self._others.of(name, other)
             findings.reasons += REFERENCES.compare_other(name, other, live, place)
@@ -139,6 +156,15 @@ def _index(pipe: Any) -> Any:
     """Return the folder that a pipeline notes of itself; a bare model notes its own elsewhere."""
     config = pipe.config
     return config.get("_name_or_path") if isinstance(config, Mapping) else None
+
+
+def _classes_of(module: Module) -> Iterator[type]:
+    """Yield the classes whose code a module runs: its own, and those of its plain attributes."""
+    yield type(module)
+    for value in vars(module).values():
+        cls = type(value)
+        if cls.__module__.startswith(ATTRIBUTE_HOMES):
+            yield cls
 
 
 def _described(state: ModuleState) -> dict[str, Any]:

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
-from generators.capture.modules import (
-    TensorSet,
-    Walk,
-    adapter_set,
-    adapter_tensors,
-    tensor_digest,
-    wraps,
-)
+from generators.capture.modules import Walk, adapter_set, adapter_tensors, wraps
+from generators.capture.tensors import TensorSet, tensor_digest
 from generators.files import DIGESTS, Content, file_material
 from registry.errors import MaterialError
 

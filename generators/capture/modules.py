@@ -9,37 +9,30 @@ import hashlib
 import math
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.nn import Module
 
+from generators.capture.tensors import (
+    BitSums,
+    TensorSet,
+    dtype_name,
+    mark,
+    tensor_digest,
+    tensor_set,
+)
 from generators.capture.trusted import is_library_class, qualified
 from registry.core.jsonio import dumps
 
 _NOT_SETTINGS = {*vars(Module()), "peft_config", "name_or_path", "config", "forward"}
 _VOLATILE_CONFIG = frozenset({"name_or_path", "dtype", "torch_dtype", "transformers_version"})
 _BASE_LAYER = re.compile(r"(^|\.)base_layer(?=\.|$)")
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Walk = list[tuple[str, Module]]
 Settings = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSet:
-    """Tensors that belong together.
-
-    `sha256` is over name, dtype, shape and row-major bytes of each, sorted by name. `layout` says
-    how the four-dimensional ones lie in memory, which decides kernels and so bits: `contiguous`,
-    `channels_last` or `mixed`.
-    """
-
-    sha256: str
-    layout: str
-    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +41,8 @@ class ModuleState:
 
     `weights` are its own tensors, as if no adapter were loaded; `adapters` those of each adapter.
     `settings` holds the public plain attributes of each submodule by path: switches such as
-    tiling or FreeU live there.
+    tiling or FreeU live there. `loose` has the digest of each tensor that no state dict holds, by
+    its path.
     """
 
     cls: str
@@ -59,6 +53,7 @@ class ModuleState:
     config: str
     attention: str | None
     settings: Settings = field(repr=False)
+    loose: Mapping[str, str] = field(repr=False)
 
 
 def walk(root: Module) -> Walk:
@@ -95,21 +90,23 @@ class _Traces:
 
     def __init__(self, root: Module, walked: Walk) -> None:
         self._modules = [module for _, module in walked]
-        self._attributes = [dict(own) for own in _attributes(root, walked)]
+        self._classes = list(map(type, self._modules))
+        self._attributes = [_kept(own) for own in _attributes(root, walked)]
         self._tensors = _tensors(walked)
-        self._marks = [_mark(tensor) for tensor in self._tensors]
-        self._views = _integer_views(self._tensors)
-        self._sums = _bit_sums(self._views)
+        self._marks = [mark(tensor) for tensor in self._tensors]
+        self._bits = BitSums(self._tensors)
+        self._sums = self._bits.now()
 
     def hold(self, root: Module, walked: Walk) -> bool:
         """Tell whether all is still as it was; the cheapest traces first."""
         tensors = _tensors(walked)
         return (
-            _same_objects(self._modules, [module for _, module in walked])
+            _same_objects(self._modules, modules := [module for _, module in walked])
+            and self._classes == list(map(type, modules))
             and _same_objects(self._tensors, tensors)
             and _equal(self._attributes, _attributes(root, walked))
-            and self._marks == [_mark(tensor) for tensor in tensors]
-            and self._sums == _bit_sums(self._views)  # unmoved, so the views still see them
+            and self._marks == [mark(tensor) for tensor in tensors]
+            and self._sums == self._bits.now()  # unmoved, so the views still see them
         )
 
 
@@ -119,8 +116,17 @@ def _attributes(root: Module, walked: Walk) -> list[dict[str, Any]]:
     return [*own, vars(config)] if hasattr(config, "__dict__") else own
 
 
+def _kept(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy attributes: lists and tables too, which can be changed where they are."""
+    return {
+        name: value.copy() if type(value) in {list, dict} and name not in _NOT_SETTINGS else value
+        for name, value in own.items()
+    }
+
+
 def _tensors(walked: Walk) -> list[torch.Tensor]:
-    return [tensor for _, module in walked for _, tensor in _own_tensors(module)]
+    found = [tensor for _, module in walked for _, tensor in _own_tensors(module)]
+    return found + [tensor for _, module in walked for _, tensor in _loose_tensors(module)]
 
 
 def _same_objects(before: Sequence[Any], now: Sequence[Any]) -> bool:
@@ -143,12 +149,17 @@ def state_of(root: Module, walked: Walk) -> ModuleState:
     return ModuleState(
         cls=qualified(type(root)),
         device=str(first.device) if first is not None else "cpu",
-        dtype=_dtype_name(getattr(root, "dtype", None) or torch.float32),
+        dtype=dtype_name(getattr(root, "dtype", None) or torch.float32),
         weights=tensor_set(weights),
         adapters={name: tensor_set(group) for name, group in groups.items() if name is not None},
         config=config_digest(root),
         attention=getattr(getattr(root, "config", None), "_attn_implementation", None),
         settings=_settings(walked, adapted),
+        loose={
+            f"{path}.{name}" if path else name: tensor_digest(tensor)
+            for path, module in _plain_walk(walked, adapted)
+            for name, tensor in _loose_tensors(module)
+        },
     )
 
 
@@ -173,33 +184,6 @@ def adapter_set(root: Module, adapter: str) -> TensorSet | None:
     """Digest the tensors of one adapter of a module; None if it has none of that name."""
     group = _grouped(walk(root), hasattr(root, "peft_config")).get(adapter)
     return None if group is None else tensor_set(group)
-
-
-def tensor_set(named: Iterable[tuple[str, torch.Tensor]]) -> TensorSet:
-    """Digest named tensors; tensors without storage (device `meta`) count by shape alone."""
-    digest = hashlib.sha256()
-    layouts: set[str] = set()
-    dtypes: set[str] = set()
-    for name, tensor in sorted(named, key=lambda pair: pair[0]):
-        dtypes.add(_dtype_name(tensor.dtype))
-        digest.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
-        digest.update(_row_major(tensor))
-        layouts |= _layout(tensor)
-    layout = layouts.pop() if len(layouts) == 1 else "mixed" if layouts else "contiguous"
-    return TensorSet(digest.hexdigest(), layout, "+".join(sorted(dtypes)))
-
-
-def tensor_digest(tensor: torch.Tensor) -> str:
-    """Return the SHA-256 of one tensor's shape and row-major bytes."""
-    return hashlib.sha256(f"{list(tensor.shape)}\n".encode() + _row_major(tensor)).hexdigest()
-
-
-def _row_major(tensor: torch.Tensor) -> bytes | memoryview:
-    """Return a tensor's bytes in row-major order; none for tensors on device `meta`."""
-    if tensor.device.type == "meta":
-        return b""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
 
 
 def config_of(component: Any) -> dict[str, Any]:
@@ -292,10 +276,32 @@ def _own_tensors(module: Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield parameters and persistent buffers: what a state dict holds."""
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            yield name, parameter
+            yield name, _present(module, name, parameter)
     for name, buffer in module._buffers.items():
         if buffer is not None and name not in module._non_persistent_buffers_set:
+            yield name, _present(module, name, buffer)
+
+
+def _present(module: Module, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that accelerate keeps elsewhere in memory between calls."""
+    if tensor.device.type != "meta":
+        return tensor
+    kept: Any = getattr(vars(module).get("_hf_hook"), "weights_map", None)
+    if not isinstance(getattr(kept, "dataset", None), dict):
+        return tensor  # on a disk, or nowhere
+    found: torch.Tensor = kept[name]
+    return found
+
+
+def _loose_tensors(module: Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what a forward pass may read and no state dict holds: buffers and plain attributes."""
+    for name in module._non_persistent_buffers_set:
+        buffer = module._buffers.get(name)
+        if buffer is not None and buffer.device.type != "meta":
             yield name, buffer
+    for name, value in vars(module).items():
+        if isinstance(value, torch.Tensor):
+            yield name, value
 
 
 def _owner(path: str, adapted: bool) -> tuple[str | None, str]:
@@ -317,39 +323,3 @@ def wraps(module: Module) -> bool:
 def is_adapter_path(path: str) -> bool:
     """Tell whether a submodule belongs to an adapter, by its path."""
     return ".lora_" in path
-
-
-def _mark(tensor: torch.Tensor) -> tuple[int, int]:
-    version = 0 if tensor.is_inference() else tensor._version
-    return tensor.data_ptr() if tensor.device.type != "meta" else 0, version
-
-
-def _integer_views(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Return tensors' bits as integers, by device; those without bits are left out."""
-    by_device: dict[torch.device, list[torch.Tensor]] = {}
-    for tensor in tensors:
-        integer = _INTEGERS.get(tensor.element_size())
-        if tensor.device.type != "meta" and integer is not None and not tensor.is_complex():
-            by_device.setdefault(tensor.device, []).append(tensor.detach().view(integer))
-    return list(by_device.values())
-
-
-def _bit_sums(views: Iterable[list[torch.Tensor]]) -> list[int]:
-    """Sum each tensor's bits, wrapping: one pass at memory speed."""
-    sums = [torch.stack([view.sum() for view in same_device]) for same_device in views]
-    return [int(value) for stacked in sums for value in stacked.tolist()]
-
-
-def _layout(tensor: torch.Tensor) -> set[str]:
-    """Return the layouts that a tensor rules in; none where it does not matter."""
-    if tensor.ndim != 4:
-        return set()
-    plainly = tensor.is_contiguous()
-    channels = tensor.is_contiguous(memory_format=torch.channels_last)
-    if plainly and channels:
-        return set()
-    return {"contiguous" if plainly else "channels_last" if channels else "strided"}
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -130,7 +130,17 @@ def _traces(component: Any) -> Any:
     if backend is None:
         return {k: plain(v) for k, v in vars(component).items() if not k.startswith("_")}
     steps = (backend.model, backend.normalizer, backend.pre_tokenizer, backend.post_processor)
-    return len(component), component.model_max_length, [repr(step) for step in steps]
+    return len(component), _habits(component), [repr(step) for step in steps]
+
+
+def _habits(tokenizer: Any) -> dict[str, str]:
+    """Return what decides a tokenizer's work beside its vocabulary and steps.
+
+    As texts: the greatest length is 10^30 where there is none, which no JSON reader holds.
+    """
+    names = ("model_max_length", "padding_side", "truncation_side", "model_input_names")
+    known = {name: str(getattr(tokenizer, name, None)) for name in names}
+    return known | {"special": str(sorted(tokenizer.special_tokens_map.items()))}
 
 
 def fingerprint(component: Any) -> str:
@@ -141,9 +151,9 @@ def fingerprint(component: Any) -> str:
         # Calls leave their padding behind in the tokenizer, and set it anew each time.
         document.pop("padding", None)
         document.pop("truncation", None)
-        document["length"] = str(component.model_max_length)  # 10^30 where there is none
+        document["habits"] = _habits(component)
     elif hasattr(component, "get_vocab"):
-        document = {"vocab": component.get_vocab(), "length": str(component.model_max_length)}
+        document = {"vocab": component.get_vocab(), "habits": _habits(component)}
     elif hasattr(component, "to_dict"):
         document = {k: v for k, v in component.to_dict().items() if not k.startswith("_")}
     else:
@@ -159,6 +169,11 @@ def _compare(name: str, live: ModuleState, loaded: ModuleState) -> Comparison:
         reasons.append(f"tensors of {name} have mixed memory layouts")
     if live.config != loaded.config or live.attention != loaded.attention:
         reasons.append(f"configuration of {name} differs from that in its folder")
+    reasons += [
+        f"{name}.{path} was changed in memory"
+        for path, digest in sorted(live.loose.items())
+        if loaded.loose.get(path, digest) != digest
+    ]
     if _shape_of(live.settings) != _shape_of(loaded.settings):
         return Comparison({}, (*reasons, f"{name} has other layers than its folder gives"))
     settings = _differences(live.settings, loaded.settings)

@@ -14,9 +14,11 @@ from typing import Any
 from generators import environment, lock, seeds
 from generators.arguments import ArgumentReader
 from generators.capture import loras
+from generators.capture.assemblies import options_of
 from generators.capture.calls import Binder, Sharing, copies, texts
 from generators.capture.components import ComponentReader, Findings, Parts
 from generators.capture.locks import exclusively
+from generators.capture.surroundings import describe as surroundings_of
 from generators.capture.trusted import qualified
 from generators.encode import png_encoding
 from generators.files import Content, file_material, files_below, folder_material
@@ -74,6 +76,7 @@ class Session:
         described = _read_arguments(arguments, binder, reader)
         generator = arguments.get("generator")
         random = None if generator is None else seeds.describe(generator)
+        surroundings, oddities = surroundings_of()
         parts = Parts.of(self._pipe)
         findings = self._components.read(self._pipe, parts)
         adapters = loras.describe(findings.walks, findings.states, self._declared)
@@ -95,6 +98,7 @@ class Session:
                 "components": findings.states,
                 "encoding": png_encoding(),
                 "environment": environment.capture(),
+                "surroundings": surroundings,
             },
             materials=materials,
             blobs=(
@@ -102,7 +106,13 @@ class Session:
                 *reader.blobs,
                 lock.lock(),
             ),
-            reasons=(*findings.reasons, *adapters.reasons, *reader.reasons),
+            reasons=(
+                *findings.reasons,
+                *adapters.reasons,
+                *reader.reasons,
+                *options_of(self._pipe)[1],
+                *oddities,
+            ),
             sharing=Sharing(
                 prompts=texts(arguments.get("prompt")),
                 copies=copies(arguments),
@@ -117,7 +127,7 @@ class Session:
         return {
             "pipeline": {
                 "class": qualified(type(self._pipe)),
-                "options": _options(self._pipe),
+                "options": options_of(self._pipe)[0],
                 "absent": parts.absent,
             },
             "components": findings.places,
@@ -155,15 +165,3 @@ def _read_arguments(
 def _is_content(argument: str) -> bool:
     """Tell whether an array is content. Embeddings are not: a digest would let texts be tried."""
     return any(word in argument for word in PICTURE_WORDS) and "embed" not in argument
-
-
-def _options(pipe: Any) -> dict[str, Any]:
-    """Return the pipeline's own switches, such as `requires_safety_checker`."""
-    components = pipe.components
-    return {
-        name: value
-        for name, value in pipe.config.items()
-        if not name.startswith("_")
-        and name not in components
-        and (value is None or isinstance(value, (bool, int, float)))
-    }

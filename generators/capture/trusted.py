@@ -6,16 +6,17 @@ Looks at code objects; never calls them.
 from __future__ import annotations
 
 import functools
-import operator
-import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+_HOLDERS = (functools.partial, functools.partialmethod, functools.cached_property)
+_DEEPEST = 32
+"""Wrappers around a function that are looked through."""
 PACKAGES = (
     "torch",
     "diffusers",
@@ -40,53 +41,29 @@ def is_library_class(cls: type) -> bool:
 
 def is_library_code(function: Any) -> bool:
     """Tell whether a callable, and everything it wraps, is code of the libraries or of Python."""
-    return all(_is_library_file(code.co_filename, code.co_name) for code in _codes(function))
+    return all(_is_library_file(code.co_filename, code.co_name) for code in codes(function))
 
 
-class ClassWatch:
-    """Finds methods that were put into library classes from outside ("monkeypatches").
-
-    Walks a class again only when one of its attributes is another object than before.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[type, tuple[list[Any], tuple[str, ...]]] = {}
-
-    def faults(self, classes: Iterable[type]) -> set[str]:
-        """Return what is foreign in these classes and their bases, one line each."""
-        lineage = {base for cls in classes for base in cls.__mro__}
-        return {fault for cls in lineage for fault in self._of(cls)}
-
-    def _of(self, cls: type) -> tuple[str, ...]:
-        attributes = list(vars(cls).values())
-        before = self._seen.get(cls)
-        if before is None or not _same_objects(before[0], attributes):
-            before = (attributes, tuple(_class_faults(cls)))
-            self._seen[cls] = before
-        return before[1]
+def is_library_callable(function: Any) -> bool:
+    """Tell the same of something to be called: built-ins and the like do not count."""
+    return is_library_code(function) and any(True for _ in codes(function))
 
 
-def _same_objects(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(map(operator.is_, one, other))
+def innermost(function: Any) -> Any:
+    """Return the function inside methods, partials and wrappers."""
+    for _ in range(_DEEPEST):
+        wrapped = _attribute(function, "__wrapped__") or _attribute(function, "__func__")
+        if wrapped is not None:
+            function = wrapped
+        elif isinstance(function, _HOLDERS):
+            function = function.func
+        else:
+            break
+    return function
 
 
-def _class_faults(cls: type) -> Iterator[str]:
-    if cls.__module__ in {"builtins", "typing", "abc", "collections"} or _is_stdlib(cls):
-        return
-    if not is_library_class(cls):
-        yield f"code of {qualified(cls)} is outside the recorded libraries"
-        return
-    for name, value in vars(cls).items():
-        if not is_library_code(value):
-            yield f"{cls.__qualname__}.{name} was replaced by code outside the recorded libraries"
-
-
-def _is_stdlib(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in sys.stdlib_module_names
-
-
-def _codes(function: Any) -> Iterator[Any]:
-    """Yield the code objects of a callable: through methods, partials and wrappers."""
+def codes(function: Any) -> Iterator[Any]:
+    """Yield the code objects of a callable: through methods, partials, wrappers and objects."""
     pending, seen = [function], set()
     while pending:
         one = pending.pop()
@@ -95,12 +72,14 @@ def _codes(function: Any) -> Iterator[Any]:
         seen.add(id(one))
         if isinstance(one, property):
             pending += [one.fget, one.fset, one.fdel]
-        elif isinstance(one, (functools.partial, functools.cached_property)):
-            pending.append(one.func)
+        elif isinstance(one, _HOLDERS):
+            pending += [one.func, _attribute(one, "__wrapped__")]
         elif not isinstance(one, type):
             pending += [_attribute(one, "__func__"), _attribute(one, "__wrapped__")]
             if hasattr(code := _attribute(one, "__code__"), "co_filename"):
                 yield code
+            else:  # an object that is called
+                pending += [vars(cls).get("__call__") for cls in type(one).__mro__]
 
 
 def _attribute(value: Any, name: str) -> Any:
@@ -115,6 +94,11 @@ def _is_library_file(filename: str, name: str) -> bool:
     # Dataclasses and named tuples compile their dunder methods from text.
     if filename == "<string>" or filename.startswith("<frozen"):
         return name.startswith("__") and name not in {"__call__", "__getattr__"}
+    return is_library_file(filename)
+
+
+def is_library_file(filename: str) -> bool:
+    """Tell whether a source file lies in `PACKAGES`, or serves them in Python's own library."""
     return filename.startswith(_roots())
 
 

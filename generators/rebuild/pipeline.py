@@ -38,6 +38,10 @@ def build(plan: Plan, workdir: Path) -> Any:
             f"no material holds {', '.join(sorted(missing))}", code="material.missing"
         )
     pipe = cls(**parts, **_accepted(cls, recorded["options"]))
+    if scheduler is not None:
+        # Constructors adapt the scheduler that they are given; the recorded one was as it is.
+        found = library_class(scheduler["class"]).from_config(scheduler["config"])
+        pipe.register_modules(scheduler=found)
     pipe.set_progress_bar_config(disable=True)
     _load_loras(pipe, plan, workdir)
     weigh(pipe, plan)
