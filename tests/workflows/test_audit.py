@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ from typing import Any
 import pytest
 
 from generators import recorded_callable
-from registry.core.replay_predicates import FAILED
+from registry.core.predicates import seal_statement
+from registry.core.replay_predicates import FAILED, AuditRecord, audit
+from registry.core.statements import Statement, Subject, predicate_uri
 from registry.errors import ConflictError, InputError
 from registry.factory import create_registry, open_home
 from registry.sdk import Registry
@@ -138,28 +143,60 @@ def test_what_comes_out_otherwise_or_not_at_all_is_found(
     assert not again.ok
 
 
+KILLED = """
+import os, signal, sys
+from registry.factory import open_home
+
+def cut(done, total):
+    if done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    with open_home(sys.argv[1]) as registry:
+        registry.replays.audit(progress=cut)
+"""
+
+
 def test_a_killed_audit_goes_on_and_makes_nothing_twice(filled: Registry) -> None:
-    class PowerCutError(Exception):
-        pass
-
-    def cut(done: int, total: int) -> None:
-        if done == 3:
-            raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        filled.replays.audit(progress=cut)
-    made = reproductions(filled)
-    assert len(made) == 3
+    home = str(filled.settings.home.root)
+    done = subprocess.run([sys.executable, "-c", KILLED, home], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert len(reproductions(filled)) == 3
     filled.ingest(Path(__file__))
     other = filled.replays.audit(campaign="pairs")
     assert other.resumed == 0, "another selection is another audit"
-    with open_home(filled.settings.home.root) as later:
-        report = later.replays.audit()
-        assert (report.resumed, report.counts["identical"]) == (3, 8)
-        whole = reproductions(later)
-        assert len(whole) == 8 + 3
-        assert len(set(whole)) == 8
-        assert later.replays.audit().resumed == 0, "what was summed up is over"
+    report = filled.replays.audit()
+    assert (report.resumed, report.counts["identical"]) == (3, 8)
+    whole = reproductions(filled)
+    assert len(whole) == 8 + 3
+    assert len(set(whole)) == 8
+    assert len(statement(filled, report.record)["predicate"]["reproductions"]) == 8
+    assert filled.replays.audit(campaign="pairs").resumed == 0, "what was summed up is over"
+    left = [path.name for path in filled.settings.home.work.iterdir()]
+    assert all(name.endswith(".lock") for name in left), "the killed one left something"
+
+
+@pytest.mark.parametrize("executor", ["ray", "dask"])
+def test_another_executor_finds_the_same(filled: Registry, executor: str) -> None:
+    pytest.importorskip("distributed" if executor == "dask" else executor)
+    report = filled.replays.audit(campaign="pairs", executor=executor, jobs=1)
+    assert (report.ok, report.counts["identical"], report.executor) == (True, 3, executor)
+
+
+def test_a_summary_of_many_outputs_fits_a_statement(registry: Registry) -> None:
+    record = f"rec:{'ab' * 32}"
+    failure = {"record": record, "output": "out/0", "code": "material.missing"}
+    counts = {"identical": 300, FAILED: 300}
+    many = AuditRecord(
+        {"treeSize": 9, "matching": 600, "chosen": 600}, 1, 2, "ray", 64, counts, "ab" * 32,
+        failures=[failure] * 300, reproductions=[record] * 300,
+    )  # fmt: skip
+    predicate = audit(registry._services.head(), many)
+    assert "reproductions" not in predicate
+    assert (len(predicate["failures"]), predicate["results"]["count"]) == (256, 600)
+    subject = [Subject("out/0", "ab" * 32, "text/csv")]
+    sealed = seal_statement(subject, predicate_uri("audit"), predicate, registry._services.salt)
+    registry._services.schemas.check_statement(Statement.parse(sealed.payload).document)
 
 
 def test_the_same_audit_runs_once_at_a_time(filled: Registry) -> None:
@@ -170,12 +207,6 @@ def test_the_same_audit_runs_once_at_a_time(filled: Registry) -> None:
     with pytest.raises(ConflictError) as caught:
         filled.replays.audit(progress=again)
     assert caught.value.code == "audit.running"
-
-
-def test_nothing_is_left_in_the_work_folder(filled: Registry) -> None:
-    filled.replays.audit(sample=1, sample_seed=1)
-    left = [path.name for path in filled.settings.home.work.iterdir()]
-    assert all(name.endswith(".lock") for name in left)
 
 
 def test_a_sample_that_cannot_be_drawn_is_refused(filled: Registry) -> None:
