@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from generators.blocks import recording
     from generators.callables import recorded_callable
+    from generators.comfyui.recorded import recorded_comfyui
     from generators.diffusers import recorded
+    from generators.hosted.client import recorded_client
     from generators.text.recorded import recorded_text
 
-__all__ = ["recorded", "recorded_callable", "recorded_text", "recording"]
+__all__ = [
+    "recorded",
+    "recorded_callable",
+    "recorded_client",
+    "recorded_comfyui",
+    "recorded_text",
+    "recording",
+]
 
 _HOMES = {
     "recorded": "generators.diffusers",
     "recorded_callable": "generators.callables",
+    "recorded_client": "generators.hosted.client",
+    "recorded_comfyui": "generators.comfyui.recorded",
     "recorded_text": "generators.text.recorded",
     "recording": "generators.blocks",
 }

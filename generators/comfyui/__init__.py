@@ -5,21 +5,3 @@
 
 Light to import; the extra `comfyui` brings the WebSocket client.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from generators.comfyui.recorded import recorded_comfyui
-
-__all__ = ["recorded_comfyui"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the client when it is first asked for."""
-    if name != "recorded_comfyui":
-        raise AttributeError(f"module 'generators.comfyui' has no attribute {name!r}")
-    from generators.comfyui.recorded import recorded_comfyui
-
-    return recorded_comfyui

@@ -111,6 +111,11 @@ class _Inputs:
     blobs: list[bytes | Path]
     modules: Mapping[str, str | None]
 
+    @property
+    def pictures(self) -> int:
+        """How many of the materials are pictures."""
+        return sum(one.kind in {"image", "mask"} for one in self.models.materials)
+
 
 class RecordedComfy:
     """Runs workflows on one server; made by `recorded_comfyui`. Safe across threads."""
@@ -186,7 +191,7 @@ class RecordedComfy:
             receipt,
             run.prompt_id,
             cached,
-            len(inputs.models.materials),
+            len(inputs.models.materials) - inputs.pictures,
             tuple(inputs.models.unread),
             sum(map(holds_workflow, (output.data for output in outputs))),
             reasons,
@@ -291,7 +296,7 @@ def _output(
 def _reasons(workflow: Workflow, inputs: _Inputs) -> list[str]:
     """Say why the run cannot be made again here, and what of it is not known."""
     reasons = [REASON]
-    if inputs.models.materials:
+    if len(inputs.models.materials) > inputs.pictures:
         reasons.append(UNPROVED)
     reasons += [f"the file of {place} was not read" for place in inputs.models.unread]
     for kind in dict.fromkeys(node.kind for node in workflow.nodes.values()):

@@ -303,7 +303,7 @@ class RecordedClient:
         self, ask: _Ask, claims: answers.Claims
     ) -> tuple[tuple[Material, ...], tuple[bytes, ...]]:
         """Return the model by its claim and the pictures sent, and their bytes."""
-        model = describe.claimed_model(self._service, claims.model or str(ask.request["model"]))
+        model = describe.claimed_model(self._service, claims.model, str(ask.request["model"]))
         found = [*([model] if model else []), *((one.material, one.data) for one in ask.inputs)]
         named = outputs_of(self._recorder).name(material for material, _ in found)
         return named, tuple(data for _, data in found)

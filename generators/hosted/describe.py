@@ -67,14 +67,17 @@ def external(
     return described | ({"inputs": inputs} if inputs else {})
 
 
-def claimed_model(service: Service, model: str | None) -> tuple[Material, bytes] | None:
+def claimed_model(
+    service: Service, claimed: str | None, asked: str
+) -> tuple[Material, bytes] | None:
     """Return a material, and its bytes, that stand for a model by what it is called.
 
     They let hosted models be approved, licensed and tainted like others. The bytes are a small
     JSON document that says whose claim it is: two services, or two names, are two models. None for
-    a model without a public name.
+    a model without a public name. Where the service names none, it is the one that was asked for.
     """
-    if model is None or not is_plain_name(model):
+    model = claimed or asked
+    if not is_plain_name(model):
         return None
     data = json.dumps(
         {"claim": "hosted-model-v1", "model": model, "service": service.name},
@@ -87,7 +90,11 @@ def claimed_model(service: Service, model: str | None) -> tuple[Material, bytes]
         sha256=sha256_hex(data),
         storage="vaulted",
         media_type="application/json",
-        annotations={"claimed": True, "model": model, "service": service.name},
+        annotations={
+            "claimed_by": "service" if claimed else "caller",
+            "model": model,
+            "service": service.name,
+        },
     )
     return material, data
 

@@ -7,7 +7,10 @@ what is asked or answered. Headers never reach a message: one of them carries th
 from __future__ import annotations
 
 import email.utils
+import functools
+import json
 import math
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -179,7 +182,8 @@ class _Call:
         )
         try:
             # A proxy of the environment is for the world outside, not for servers of the house.
-            with httpx.Client(timeout=timeout, trust_env=is_public(self._host)) as client:
+            own = not is_public(self._host)
+            with httpx.Client(timeout=timeout, trust_env=not own, verify=_tls()) as client:
                 return self._follow(client)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
             raise _Lost("not reached", maybe_done=False) from None
@@ -270,6 +274,12 @@ _ADVICE = {
 }
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Return the process's trusted certificates: reading them takes longer than a short call."""
+    return httpx.create_ssl_context()
+
+
 def retry_after(headers: Mapping[str, str], epoch_s: float) -> float | None:
     """Return how many seconds a busy service asks to wait, by RFC 9110 10.2.3; None if it does not.
 
@@ -311,8 +321,6 @@ def said_by(answer: Answer, key: Key, explain: Explain = lambda _document: None)
 
 
 def _as_json(body: bytes) -> Any:
-    import json
-
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -434,7 +434,7 @@ def test_rows_of_loras_numbered_names_and_unknown_loaders_are_found(
     }
     made = comfy.run(workflow)
     assert made.unread == ()
-    assert made.models == 8
+    assert made.models == 7
     rows = registry.get(made.receipt.assets[0]).parameters["loras"]
     assert [row.get("scale") for row in rows] == [0.8, 0.4]
 
