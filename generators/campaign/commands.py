@@ -16,7 +16,7 @@ from registry.errors import InputError
 if TYPE_CHECKING:
     from generators.campaign.running import Outcome, Progress, Standing
 
-campaign = subcommands("Make what a brief asks for, approved and delivered with signed proof.")
+campaign = subcommands("Make all that a brief asks for, and deliver it signed.")
 
 BriefFile = Annotated[Path, typer.Argument(metavar="BRIEF", help="The brief, a YAML file.")]
 Sheet = Annotated[
