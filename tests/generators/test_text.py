@@ -127,8 +127,8 @@ def test_no_text_of_a_call_is_in_the_clear(
     write = recorded_text(*parts, memory)
     write(PROMPT, seed=1, context=context, bad_words_ids=[[99, 98]], **FEW)
     seen = json.dumps(_unsealed(memory.last), default=str)
-    for text in ("red mug", "Made to last", "friends", "voice.md", str(corpus), "99, 98"):
-        assert text not in seen
+    texts = ("red mug", "Made to last", "friends", "voice.md", str(corpus), "99, 98")
+    assert [text for text in texts if text in seen] == []
     passages = memory.last.external["context"]["passages"]
     assert passages.value[0]["text"] == "Slogan: Made to last."  # the search would find it
 
@@ -178,6 +178,15 @@ def test_a_seed_means_what_it_means_to_the_model_itself(
         tokens = model.generate(ids.input_ids, attention_mask=ids.attention_mask, **settings)
     bare = words.decode(tokens[0, ids.input_ids.shape[1] :], skip_special_tokens=True)
     assert written.text == bare
+
+
+def test_a_batch_answers_each_prompt_as_if_it_were_alone(
+    parts: tuple[Any, Any], memory: Memory
+) -> None:
+    """Greedily: what is sampled depends on the rows beside it."""
+    write = recorded_text(*parts, memory)
+    alone = [write(prompt, max_new_tokens=24).text for prompt in (PROMPT, OTHER)]
+    assert list(write([PROMPT, OTHER], max_new_tokens=24).texts) == alone
 
 
 def test_a_generator_of_the_caller_goes_on_from_call_to_call(
