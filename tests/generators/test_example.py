@@ -56,7 +56,9 @@ def test_a_stranger_s_generator_records_and_is_reproduced_by_the_real_command(
 
 
 def test_the_page_shows_the_files_as_they_are() -> None:
-    blocks = dict(re.findall(r"^```(python|toml)\n(.*?)^```$", PAGE.read_text(), re.M | re.S))
+    blocks = dict(
+        re.findall(r"^```(python|toml)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    )
     assert blocks["python"] == (EXAMPLE / "gradients.py").read_text()
     assert blocks["toml"] in (EXAMPLE / "pyproject.toml").read_text()
     assert len(blocks["python"].splitlines()) < 60
