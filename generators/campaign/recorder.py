@@ -45,10 +45,12 @@ class CampaignRecorder:
         blobs: Iterable[bytes | Path] = (),
         project: str | None = None,
         actor: str | None = None,
+        **options: Any,
     ) -> Receipt:
         """Record the step's generation; what is said of the step is sealed.
 
-        Of several records of one step, the first has the step's id.
+        Of several records of one step, the first has the step's id. Further options are the
+        registry's.
         """
         if self._step is not None:
             generation = replace(
@@ -61,7 +63,11 @@ class CampaignRecorder:
         else:
             generation = replace(generation, campaign=self._campaign)
         return self._registry.record(
-            generation, blobs=blobs, project=project or self._project, actor=actor
+            generation,
+            blobs=blobs,
+            project=project or self._project,
+            actor=actor,
+            **options,
         )
 
     def __getattr__(self, name: str) -> Any:
