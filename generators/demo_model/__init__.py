@@ -10,6 +10,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 BASE = WEIGHTS / "base"
 UPSCALER = WEIGHTS / "upscaler.safetensors"
+CONTROLNET = WEIGHTS / "controlnet"
 STYLES = ("brand", "noir")
 
 

@@ -68,6 +68,21 @@ class UpscalerParams:
     rate: float
 
 
+@dataclass(frozen=True, slots=True)
+class ControlParams:
+    """The ControlNet that follows outlines; `channels` are those of the outlines' encoder."""
+
+    recipe: str
+    seed: int
+    side: int
+    scenes: int
+    channels: tuple[int, ...]
+    steps: int
+    batch: int
+    rate: float
+    caption_dropout: float
+
+
 def load_base(path: Path) -> BaseParams:
     """Read section `demo_model.base`; `InputError` when a key is missing or unknown."""
     return read_section(BaseParams, path, "demo_model.base")
@@ -81,3 +96,8 @@ def load_lora(path: Path, style: str) -> LoraParams:
 def load_upscaler(path: Path) -> UpscalerParams:
     """Read section `demo_model.upscaler`; `InputError` when a key is missing or unknown."""
     return read_section(UpscalerParams, path, "demo_model.upscaler")
+
+
+def load_controlnet(path: Path) -> ControlParams:
+    """Read section `demo_model.controlnet`; `InputError` when a key is missing or unknown."""
+    return read_section(ControlParams, path, "demo_model.controlnet")

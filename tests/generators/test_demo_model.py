@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from generators.demo_model import BASE, STYLES, WEIGHTS, lora_file, scenes
+from generators.demo_model import BASE, CONTROLNET, STYLES, UPSCALER, WEIGHTS, lora_file, scenes
+from generators.demo_model.controlnet import outlines
 from generators.demo_model.lora import TARGETS
-from generators.demo_model.params import load_base, load_lora
+from generators.demo_model.params import load_base, load_controlnet, load_lora, load_upscaler
 from registry.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,8 @@ def test_captions_name_what_is_drawn() -> None:
 def test_the_projects_parameters_load() -> None:
     assert load_base(ROOT / "params.yaml").side == 64
     assert {load_lora(ROOT / "params.yaml", style).side for style in STYLES} == {64}
+    assert load_upscaler(ROOT / "params.yaml").side == 64
+    assert load_controlnet(ROOT / "params.yaml").side == 64
 
 
 @pytest.mark.parametrize("line", ["      rank: 8\n", "      unknown: 1\n"])
@@ -76,7 +79,7 @@ def test_the_weights_are_small_and_in_half_precision() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_BYTES
     tensors = [path for path in files if path.suffix == ".safetensors"]
-    assert len(tensors) == 3 + len(STYLES)
+    assert len(tensors) == 3 + len(STYLES) + len((UPSCALER, CONTROLNET))
     for path in tensors:
         with safe_open(path, "pt") as opened:
             dtypes = {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
@@ -135,15 +138,63 @@ def test_a_lora_changes_the_whole_picture_and_more_so_with_its_weight(
     assert changes[1] > 15
 
 
+def outline_error(pipe: Any, scene: scenes.Scene, scale: float) -> float:
+    """Return how far the outlines of a picture are from those that it was to follow."""
+    lines = outlines(scenes.render(scene, 64))
+    picture = pipe(
+        "a red lamp on a teal table, studio light",
+        image=lines,
+        controlnet_conditioning_scale=scale,
+        num_inference_steps=12,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(5),
+    ).images[0]
+    found = [np.asarray(one.convert("L").reduce(4), float) for one in (outlines(picture), lines)]
+    return float(np.abs(found[0] - found[1]).mean())
+
+
+def test_the_controlnet_follows_outlines(load: Callable[..., Any]) -> None:
+    from diffusers import ControlNetModel
+
+    control = ControlNetModel.from_pretrained(
+        CONTROLNET, local_files_only=True, dtype=torch.float32
+    )
+    pipe = load("StableDiffusionControlNetPipeline", controlnet=control)
+    for x, scale in ((0.38, 0.9), (0.62, 1.1)):
+        scene = scenes.Scene("lamp", "blue", "yellow", "studio", x, scale)
+        assert outline_error(pipe, scene, 1.0) < 0.6 * outline_error(pipe, scene, 0.0)
+
+
+def test_outlines_tell_shapes_and_not_colours() -> None:
+    def lines(subject: str, color: str, table: str) -> Any:
+        drawn = scenes.render(scenes.Scene(subject, color, table, "studio"), 64)
+        return np.asarray(outlines(drawn), float)
+
+    box = lines("box", "blue", "yellow")
+    assert (box == box[..., :1]).all()
+    colours = np.abs(box - lines("box", "red", "teal")).mean()
+    shapes = np.abs(box - lines("lamp", "blue", "yellow")).mean()
+    assert colours < shapes / 2
+
+
+TRAIN_ALL = """
+import sys
+from pathlib import Path
+from generators.demo_model import controlnet, lora, train, upscaler
+folder, params = Path(sys.argv[1]), sys.argv[2]
+given = ["--params", params, "--base", str(folder / "base")]
+train.main(["--params", params, "--out", str(folder / "base")])
+lora.main([*given, "--style", "noir", "--out", str(folder / "noir.safetensors")])
+upscaler.main([*given, "--out", str(folder / "upscaler.safetensors")])
+controlnet.main([*given, "--out", str(folder / "controlnet")])
+"""
+
+
 def train(folder: Path, params: Path) -> str:
-    """Train both parts for a few steps in a process of their own; return a digest of the files."""
+    """Train every part for a few steps in a process of their own; return a digest of the files."""
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    head = [sys.executable, "-m"]
-    base = ["generators.demo_model.train", "--params", str(params), "--out", str(folder / "base")]
-    lora = ["generators.demo_model.lora", "--style", "noir", "--params", str(params)]
-    lora += ["--base", str(folder / "base"), "--out", str(folder / "noir.safetensors")]
-    for command in (base, lora):
-        subprocess.run(head + command, check=True, capture_output=True, cwd=ROOT, env=env)
+    command = [sys.executable, "-c", TRAIN_ALL, str(folder), str(params)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=env)
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -166,5 +217,7 @@ def test_the_model_card_names_every_shipped_file() -> None:
     card = (BASE.parents[1] / "README.md").read_text()
     for style in STYLES:
         assert f"lora/{style}.safetensors" in card
+    for path in (UPSCALER, CONTROLNET):
+        assert f"weights/{path.name}" in card
     for word in (*scenes.SUBJECTS, *scenes.COLORS, *scenes.LIGHTS):
         assert word in card
