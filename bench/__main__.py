@@ -11,7 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import blast_radius, cold_start, gate_many, look_up, record_one, report, submit_many
+from bench import (
+    blast_radius,
+    capture_overhead,
+    cold_start,
+    gate_many,
+    look_up,
+    record_one,
+    report,
+    submit_many,
+)
 from bench.harness import FULL, QUICK, Benchmark, Size, Subject, machine, sync_ms, versions
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -24,6 +33,7 @@ SUBJECTS: Mapping[str, Benchmark] = {
     "blast_radius": blast_radius.measure,
     "gate_many": gate_many.measure,
     "cold_start": cold_start.measure,
+    "capture_overhead": capture_overhead.measure,
 }
 
 

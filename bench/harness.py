@@ -49,6 +49,8 @@ class Size:
     assets: int
     descendants: int
     gated: int
+    calls: int
+    weights_gb: float
     pictures_from: Path | None = None
 
 
@@ -65,6 +67,8 @@ FULL = Size(
     assets=300_000,
     descendants=100_000,
     gated=1000,
+    calls=30,
+    weights_gb=0.75,
 )
 QUICK = Size(
     pictures=2,
@@ -79,6 +83,8 @@ QUICK = Size(
     assets=60,
     descendants=20,
     gated=2,
+    calls=2,
+    weights_gb=0.01,
 )
 
 
