@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from registry.errors import GenopsError
@@ -31,9 +32,12 @@ class Counting:
             raise GenopsError(f"no {value} today", code="test.failed")
         if what == "stumble":
             raise ZeroDivisionError(value)
-        if what == "die" and os.getpid() != self._home:
-            os._exit(9)
-        if what == "die":  # a pool's station is in the caller's own process
+        if what == "die":
+            with Path(value).open("a") as tries:
+                tries.write("x")
+            if os.getpid() != self._home:
+                os._exit(9)
+            # A pool's station is in the caller's own process, which has to live.
             raise GenopsError("a worker died", code="audit.worker-died")
         time.sleep(value if what == "sleep" else 0)
         return {"value": value, "pid": os.getpid(), "done": self._done}

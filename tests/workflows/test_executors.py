@@ -81,14 +81,17 @@ def test_each_task_has_one_outcome_by_a_station_that_is_kept(executor: Executor)
     assert max(one.value["done"] for one in done) >= 40 / JOBS
 
 
-def test_a_task_that_fails_or_takes_its_worker_with_it_does_no_harm(executor: Executor) -> None:
-    bad = [("fail", "bread"), ("stumble", 0), ("die", 0)]
+def test_a_task_that_fails_or_takes_its_worker_with_it_does_no_harm(
+    executor: Executor, tmp_path: Path
+) -> None:
+    bad = [("fail", "bread"), ("stumble", 0), ("die", str(tmp_path / "tries"))]
     done = list(work(executor, [("say", 0), *bad, *[("say", number) for number in range(1, 6)]]))
     said = {one.task[0]: one.error for one in done if one.error is not None}
     assert said.keys() == {"fail", "stumble", "die"}
     assert "no bread today" in said["fail"].message
     assert isinstance(said["stumble"], GenopsError)
     assert said["die"].code == "audit.worker-died"
+    assert (tmp_path / "tries").read_text() == "x", "it was tried again"
     assert values([one for one in done if one.error is None]) == list(range(6))
 
 
