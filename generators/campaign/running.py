@@ -148,15 +148,31 @@ class _Run:
         ]
         invocation = self._state.invocation(step.key, decided_by)
         known = self._recorded.get(invocation)
-        failed = self._state.errors.get(step.key)
-        if known is not None and failed is not None:  # recorded, and of no use: as copy can be
-            return Standing(step, "failed", why=_told(failed))
         if known is not None:
-            self._recorder.remember(known)
-            return Standing(step, "done", known)
+            return self._known(step, known)
         if self._makes:
             return self._make(step, invocation, parents)
-        return Standing(step, "failed" if failed else "open", why=_told(failed))
+        failed = self._state.errors.get(step.key, {})
+        if failed.get("invocation") == invocation:  # else the brief has changed since
+            return Standing(step, "failed", why=_told(failed))
+        return Standing(step, "open")
+
+    def _known(self, step: Step, receipt: Receipt) -> Standing:
+        """Return where a step stands that is on the log; copy may be there and of no use."""
+        if step.kind == "copy":
+            from generators.text.copy import COPY_SCHEMA
+            from generators.text.verdicts import judge
+
+            text = self._registry.read(receipt.record).decode("utf-8", "replace")
+            if not judge(text, COPY_SCHEMA, finished=True).valid:
+                return Standing(
+                    step,
+                    "failed",
+                    why="[copy.invalid] what was written breaks its schema; "
+                    "change the copy's part of the brief, or the seed",
+                )
+        self._recorder.remember(receipt)
+        return Standing(step, "done", receipt)
 
     def _blocked(self, step: Step) -> Standing | None:
         for key in step.parents:
@@ -177,7 +193,7 @@ class _Run:
             raise
         except Exception as error:  # noqa: BLE001  # libraries raise whatever they trip over
             fields = _fields(error)
-            self._state.errors[step.key] = fields
+            self._state.errors[step.key] = {**fields, "invocation": invocation}
             self._state.save()
             return Standing(step, "failed", why=_told(fields))
         self._timings.add(step.kind, time.monotonic() - began)
@@ -310,5 +326,5 @@ def _fields(error: Exception) -> dict[str, str]:
     return {"code": "step.failed", "message": f"{type(error).__name__}: {lines[0]}", "hint": ""}
 
 
-def _told(fields: Mapping[str, str] | None) -> str:
-    return "" if fields is None else f"[{fields['code']}] {fields['message']}"
+def _told(fields: Mapping[str, str]) -> str:
+    return f"[{fields['code']}] {fields['message']}"

@@ -24,6 +24,7 @@ from generators.campaign.delivery import EVIDENCE, MANIFEST, SHEET, deliver
 from generators.campaign.reporting import plan_of, status_of
 from generators.campaign.running import Outcome, run, survey
 from generators.campaign.sheet import contact_sheet
+from generators.demo_model import lora_file
 from registry.core.campaigns import Delivery
 from registry.core.dsse import Envelope
 from registry.errors import ConflictError, InputError
@@ -352,6 +353,36 @@ def test_an_automatic_approval_is_a_review_that_says_so(plain: Path, tmp_path: P
     assert "automatically" in (review.reason or "")
 
 
+def test_a_failure_is_told_until_the_brief_or_the_cause_changes(
+    plain: Path, tmp_path: Path
+) -> None:
+    lora = tmp_path / "late.safetensors"
+    document = PLAIN | {
+        "formats": [],
+        "variants": [{"name": "late", "prompt": "a mug", "loras": {str(lora): 1.0}}],
+    }
+    brief = load_brief(brief_file(tmp_path, document))
+    with open_home(plain) as registry:
+        assert run(registry, brief).standings["colour=red/late"].state == "failed"
+        assert survey(registry, brief).standings["colour=red/late"].state == "failed"
+        shutil.copyfile(lora_file("brand"), lora)
+        assert survey(registry, brief).standings["colour=red/late"].state == "open"
+        outcome = run(registry, brief)
+        assert outcome.state == "complete"
+        assert [key for key, one in outcome.standings.items() if one.made] == ["colour=red/late"]
+        kept = state.find(plain, "plain")
+    assert kept is not None
+    assert kept.errors == {}
+
+
+def test_a_state_that_is_damaged_is_refused(plain: Path, tmp_path: Path) -> None:
+    brief = load_brief(brief_file(tmp_path, PLAIN))
+    state.begin(plain, "plain").path.write_text("{")
+    with open_home(plain) as registry, pytest.raises(InputError) as caught:
+        run(registry, brief)
+    assert caught.value.code == "campaign.state"
+
+
 def test_two_runs_of_a_campaign_do_not_mix(plain: Path, tmp_path: Path) -> None:
     brief = load_brief(brief_file(tmp_path, PLAIN))
     with (
@@ -390,17 +421,23 @@ with open_home(home) as registry:
 """
 
 
-def test_a_killed_run_goes_on_and_makes_nothing_twice(plain: Path, tmp_path: Path) -> None:
-    brief = brief_file(tmp_path, PLAIN)
+def killed_run(home: Path, brief: Path, *, last: int) -> int:
+    """Run a campaign in a process that is killed after its record `last`; return how it ended."""
     child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(plain), str(brief), "2"],
+        [sys.executable, "-c", KILLED, str(home), str(brief), str(last)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=300,
         check=False,
     )
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    assert child.returncode in {0, -signal.SIGKILL}, child.stderr.decode()
+    return child.returncode
+
+
+def test_a_killed_run_goes_on_and_makes_nothing_twice(plain: Path, tmp_path: Path) -> None:
+    brief = brief_file(tmp_path, PLAIN)
+    assert killed_run(plain, brief, last=2) == -signal.SIGKILL
     assert records_of(plain, "plain") == 2
     with open_home(plain) as registry:
         outcome = run(registry, load_brief(brief))
