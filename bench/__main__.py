@@ -19,6 +19,7 @@ from bench import (
     look_up,
     record_one,
     report,
+    reproduce,
     submit_many,
 )
 from bench.harness import FULL, QUICK, Benchmark, Size, Subject, machine, sync_ms, versions
@@ -34,6 +35,7 @@ SUBJECTS: Mapping[str, Benchmark] = {
     "gate_many": gate_many.measure,
     "cold_start": cold_start.measure,
     "capture_overhead": capture_overhead.measure,
+    "reproduce": reproduce.measure,
 }
 
 
