@@ -148,7 +148,7 @@ def ask(
         prompt = session.tokenizer.apply_chat_template(
             message, tokenize=False, add_generation_prompt=True
         )
-    write = RecordedText(session, registry, Context(project, campaign))
+    write = RecordedText(session, registry, Context(project=project, campaign=campaign))
     return write(
         prompt,
         schema=schema,

@@ -76,7 +76,9 @@ def recorded_text(
         )
     from generators.text.session import Session
 
-    context = Context(project, campaign, actor, strict, paths)
+    context = Context(
+        project=project, campaign=campaign, actor=actor, strict=strict, materials=paths
+    )
     return RecordedText(Session(model, tokenizer, paths, context.draw_seed), registry, context)
 
 

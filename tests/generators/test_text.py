@@ -306,6 +306,14 @@ def test_what_cannot_be_asked_is_refused_and_nothing_recorded(
     assert (refused.value.code, memory.generations) == (code, [])
 
 
+def test_a_schema_that_refers_elsewhere_is_refused_before_anybody_could_fetch_it(
+    parts: tuple[Any, Any], memory: Memory
+) -> None:
+    schema = {"anyOf": [{"type": "string"}, {"$ref": "https://example.org/schema.json"}]}
+    with pytest.raises(InputError, match="refers to another document"):
+        recorded_text(*parts, memory)(PROMPT, schema=schema, max_new_tokens=4)
+
+
 def test_any_model_of_a_folder_keeps_to_a_schema(stranger: Path, memory: Memory) -> None:
     """Random weights would write anything: that all answers are valid is the guide's work."""
     other = load(stranger)
