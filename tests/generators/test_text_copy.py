@@ -91,7 +91,6 @@ def test_a_model_with_a_chat_template_gets_a_message(ask: Any, tmp_path: Path) -
     _, shown = ask("show", written["id"])
     assert shown["parameters"]["prompt"] == "<user>Which?<answer>"
     assert shown["parameters"]["add_special_tokens"] is False
-    assert ask("reproduce", written["id"])[1]["verdict"] == "identical"
 
 
 @pytest.mark.parametrize(
