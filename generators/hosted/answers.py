@@ -90,6 +90,14 @@ def read_json(answer: Answer, where: str) -> dict[str, Any]:
     return plain
 
 
+def refuse_error(document: Mapping[str, Any]) -> None:
+    """Refuse an answer that is an error in spite of its status; FormatError (`hosted.answer`)."""
+    said = document.get("error")
+    if said is not None and not {"data", "choices"} & document.keys():
+        line = said.get("message") if isinstance(said, dict) else said
+        raise unusable(f"the service answers with an error: {str(line)[:200]!r}")
+
+
 def read_claims(document: Mapping[str, Any], headers: Mapping[str, str]) -> Claims:
     """Return what an answer says of itself, as far as it is well-formed."""
     choices, model = document.get("choices"), document.get("model")

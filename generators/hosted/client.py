@@ -226,11 +226,12 @@ class RecordedClient:
                 **ask.content,
             )
             document = answers.read_json(answer, shown(self._service.url))
+            scrubbed = scrub_deep(document, self._transport.key)
+            answers.refuse_error(scrubbed)
             outputs = self._outputs(ask, document)
         except GenopsError as error:
             raise _with_id(error, call_id) from None
-        document = scrub_deep(document, self._transport.key)
-        claims = answers.read_claims(document, answer.headers)
+        claims = answers.read_claims(scrubbed, answer.headers)
         cost = self._cost(ask, claims, len(outputs))
         materials, blobs = self._materials(ask, claims)
         generation = Generation(
@@ -238,7 +239,7 @@ class RecordedClient:
             external=describe.external(
                 ask.endpoint, self._service, ask.request, [one.material.name for one in ask.inputs]
             ),
-            internal=_internal(answer, document, claims, cost),
+            internal=_internal(answer, scrubbed, claims, cost),
             materials=materials,
             outputs=outputs,
             started_ms=started,

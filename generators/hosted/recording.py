@@ -102,14 +102,27 @@ def _recorded(recorder: Any, generation: Generation, error: ConflictError) -> Re
     if named is None or not hasattr(recorder, "get"):
         raise error
     record = named.group()
-    assets = tuple(asset_id(sha256_hex(output.data)) for output in generation.outputs)
     try:
+        passport = recorder.get(record)
+        if passport.encrypted:
+            return _recorded_personal(recorder, generation, passport)
+        assets = tuple(asset_id(sha256_hex(output.data)) for output in generation.outputs)
         if not all(_made_by(recorder.get(asset), record) for asset in assets):
             return None
-        passport = recorder.get(record)
     except GenopsError:
         return None
     return Receipt(record, passport.index, passport.time, assets, new=False)
+
+
+def _recorded_personal(recorder: Any, generation: Generation, passport: Any) -> Receipt | None:
+    """Compare contents: the digest of an encrypted output is that of its ciphertext."""
+    if recorder.read(passport.record) not in {output.data for output in generation.outputs}:
+        return None
+    page = recorder.list(project=passport.project)
+    assets = tuple(one.id for one in page if one.record == passport.record)
+    return Receipt(
+        passport.record, passport.index, passport.time, assets or (passport.id,), new=False
+    )
 
 
 def _made_by(passport: Any, record: str) -> bool:

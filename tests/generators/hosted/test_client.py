@@ -353,6 +353,15 @@ def test_an_answer_that_is_no_picture_is_refused_whole(
     assert records(registry) == 0
 
 
+def test_an_error_that_comes_as_an_answer_is_said_without_the_key(
+    connect: Connect, double: Any, reply: Any, key: str
+) -> None:
+    double.script = [reply(200, json.dumps({"error": {"message": f"no {key}"}}).encode())]
+    with pytest.raises(FormatError) as caught:
+        connect().chat("Hello", model="m")
+    assert "'no [key]'" in caught.value.message
+
+
 @pytest.mark.parametrize(
     "message", [{}, {"content": None}, {"content": ""}, {"refusal": "no"}, {"tool_calls": [{}]}, 7]
 )
@@ -404,6 +413,17 @@ def test_the_same_call_again_gives_the_record_that_it_has(
     again = client.image("a mug", model="m", request_id=first.request_id)
     assert again.receipt.record == first.receipt.record
     assert (first.receipt.new, again.receipt.new) == (True, False)
+    assert records(registry) == 1
+
+
+def test_the_same_personal_answer_again_is_known_though_its_digest_is_another(
+    connect: Connect, registry: Registry
+) -> None:
+    client = connect(personal=True)
+    first = client.image("a portrait", model="m", n=2)
+    again = client.image("a portrait", model="m", n=2, request_id=first.request_id)
+    assert again.receipt.record == first.receipt.record
+    assert set(again.receipt.assets) == set(first.receipt.assets)
     assert records(registry) == 1
 
 
