@@ -88,7 +88,7 @@ class _Listener:
                 proxy=None,
             ) as socket:
                 self._run.prompt_id = submit()
-                self._listen(socket, broken)
+                self._listen(socket)
         except broken as error:
             if not self._run.prompt_id:
                 place = self._server.service.url
@@ -97,10 +97,11 @@ class _Listener:
                     code="hosted.unreachable",
                     hint="check the address, and that ComfyUI runs there",
                 ) from None
+            # A connection that broke later is no failure: the history says what became of the run.
         self._wait_for_history()
         return self._run
 
-    def _listen(self, socket: Any, broken: tuple[type[Exception], ...]) -> None:
+    def _listen(self, socket: Any) -> None:
         for _ in range(MAX_MESSAGES):
             try:
                 message = socket.recv(timeout=max(0.01, min(SILENCE_S, self._left())))
@@ -108,8 +109,6 @@ class _Listener:
                 if self._finished_in_silence():
                     return
                 continue
-            except broken:
-                return  # the history will say what became of it
             self._received += len(message)
             if self._received > 4 * self._bounds.answer_bytes:
                 raise _flood(f"more than {4 * self._bounds.answer_bytes} bytes")
