@@ -5,7 +5,7 @@ Everything here is read off live objects; nothing runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,6 @@ from generators.capture.references import REFERENCES, Comparison, FingerprintWat
 from generators.capture.schedulers import SchedulerWatch
 from generators.capture.trusted import is_library_class, qualified
 from generators.files import Content
-
-ATTRIBUTE_HOMES = ("diffusers.", "transformers.")
-"""Packages whose objects modules keep to compute with: attention processors."""
 
 
 @dataclass(slots=True)
@@ -76,6 +73,7 @@ class ComponentReader:
         self._declared = declared
         self._watches: dict[str, ModuleWatch] = {}
         self._compared: dict[str, tuple[ModuleState, str, Comparison]] = {}
+        self._standing: dict[str, tuple[ModuleState, list[str]]] = {}
         self._others = FingerprintWatch()
         self._classes = ClassWatch()
         self._schedulers = SchedulerWatch()
@@ -84,7 +82,8 @@ class ComponentReader:
     def read(self, pipe: Any, parts: Parts) -> Findings:
         """Describe all components of a pipeline; of a bare model, the model is the pipeline."""
         findings = Findings({name: walk(module) for name, module in parts.modules.items()})
-        self._read_code(pipe, parts, findings)
+        states = {name: self._state(name, m, findings) for name, m in parts.modules.items()}
+        self._read_code(pipe, parts, states, findings)
         if parts.scheduler is not None:
             findings.scheduler, reasons = self._schedulers.describe("scheduler", parts.scheduler)
             findings.reasons += reasons
@@ -96,16 +95,24 @@ class ComponentReader:
             for name, place in found.places.items()
         }
         for name, module in parts.modules.items():
-            self._read_module(name, module, found.places.get(name), findings)
+            self._read_module(name, module, states[name], found.places.get(name), findings)
         for name, other in parts.others.items():
             self._read_other(name, other, found.places.get(name), findings)
         return findings
 
-    def _read_code(self, pipe: Any, parts: Parts, findings: Findings) -> None:
+    def _state(self, name: str, module: Module, findings: Findings) -> ModuleState:
+        watch = self._watches.get(name)
+        if watch is None or watch.root is not module:
+            watch = self._watches[name] = ModuleWatch(module)
+        return watch.state(findings.walks[name])
+
+    def _read_code(
+        self, pipe: Any, parts: Parts, states: Mapping[str, ModuleState], findings: Findings
+    ) -> None:
         """Find code that the record cannot name by a library's version."""
         classes: set[type] = {torch.Tensor, torch.nn.Parameter}
-        for walked in findings.walks.values():
-            classes |= {cls for _, module in walked for cls in _classes_of(module)}
+        for state in states.values():
+            classes |= state.classes
         classes |= {type(component) for component in (pipe, *parts.others.values())}
         classes |= {type(v) for v in vars(pipe).values() if is_library_class(type(v))}
         objects = {"pipeline": pipe, **parts.others}
@@ -117,17 +124,26 @@ class ComponentReader:
         for name, instance in objects.items():
             findings.reasons += faults.instance_faults(name, instance)
         for name, walked in findings.walks.items():
-            findings.reasons += faults.module_faults(name, walked)
+            findings.reasons += self._standing_faults(name, walked, states[name])
+            findings.reasons += faults.passing_faults(name, walked)
         if hasattr(pipe, "components"):
             findings.reasons += self._assembly.faults(pipe)
 
+    def _standing_faults(self, name: str, walked: Walk, state: ModuleState) -> list[str]:
+        """Return what a module's attributes alone decide: the same state, the same faults."""
+        known = self._standing.get(name)
+        if known is None or known[0] is not state:
+            known = self._standing[name] = (state, faults.standing_faults(name, walked))
+        return known[1]
+
     def _read_module(
-        self, name: str, module: Module, place: origins.Place | None, findings: Findings
+        self,
+        name: str,
+        module: Module,
+        state: ModuleState,
+        place: origins.Place | None,
+        findings: Findings,
     ) -> None:
-        watch = self._watches.get(name)
-        if watch is None or watch.root is not module:
-            watch = self._watches[name] = ModuleWatch(module)
-        state = watch.state(findings.walks[name])
         described = findings.states[name] = _described(state)
         if place is None or not place.version:
             return
@@ -156,15 +172,6 @@ def _index(pipe: Any) -> Any:
     """Return the folder that a pipeline notes of itself; a bare model notes its own elsewhere."""
     config = pipe.config
     return config.get("_name_or_path") if isinstance(config, Mapping) else None
-
-
-def _classes_of(module: Module) -> Iterator[type]:
-    """Yield the classes whose code a module runs: its own, and those of its plain attributes."""
-    yield type(module)
-    for value in vars(module).values():
-        cls = type(value)
-        if cls.__module__.startswith(ATTRIBUTE_HOMES):
-            yield cls
 
 
 def _described(state: ModuleState) -> dict[str, Any]:

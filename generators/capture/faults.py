@@ -36,21 +36,24 @@ _TABLES = ("_parameters", "_buffers")
 _METHODS: dict[type, frozenset[str]] = {}
 
 
-def module_faults(name: str, walked: Walk) -> list[str]:
-    """Return the reasons in one component, `name` being its place in the pipeline."""
-    faults = [
-        *_training(name, walked),
-        *_adapters(name, walked),
-        *_hooks(name, walked),
-        *_frameworks(name, walked),
-        *_shadowed(name, walked),
-        *_tensors(name, walked),
-    ]
+def standing_faults(name: str, walked: Walk) -> list[str]:
+    """Return the reasons that a component's attributes alone decide."""
+    faults = [*_training(name, walked), *_shadowed(name, walked)]
     if any(module._compiled_call_impl is not None for _, module in walked) or hasattr(
         walked[0][1], "_orig_mod"
     ):
         faults.append(f"{name} is compiled")
     return faults
+
+
+def passing_faults(name: str, walked: Walk) -> list[str]:
+    """Return the reasons in what hangs on a component, and can change where it is."""
+    return [
+        *_adapters(name, walked),
+        *_hooks(name, walked),
+        *_frameworks(name, walked),
+        *_tensors(name, walked),
+    ]
 
 
 def process_faults() -> list[str]:

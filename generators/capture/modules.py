@@ -31,6 +31,9 @@ _NOT_SETTINGS = {*vars(Module()), "peft_config", "name_or_path", "config", "forw
 _VOLATILE_CONFIG = frozenset({"name_or_path", "dtype", "torch_dtype", "transformers_version"})
 _BASE_LAYER = re.compile(r"(^|\.)base_layer(?=\.|$)")
 
+_ATTRIBUTE_HOMES = ("diffusers.", "transformers.")
+"""Packages whose objects modules keep to compute with."""
+
 Walk = list[tuple[str, Module]]
 Settings = Mapping[str, Mapping[str, Any]]
 
@@ -42,7 +45,7 @@ class ModuleState:
     `weights` are its own tensors, as if no adapter were loaded; `adapters` those of each adapter.
     `settings` holds the public plain attributes of each submodule by path: switches such as
     tiling or FreeU live there. `loose` has the digest of each tensor that no state dict holds, by
-    its path.
+    its path; `classes` are those whose code it runs.
     """
 
     cls: str
@@ -54,6 +57,7 @@ class ModuleState:
     attention: str | None
     settings: Settings = field(repr=False)
     loose: Mapping[str, str] = field(repr=False)
+    classes: frozenset[type] = field(repr=False)
 
 
 def walk(root: Module) -> Walk:
@@ -92,14 +96,15 @@ class _Traces:
         self._modules = [module for _, module in walked]
         self._classes = list(map(type, self._modules))
         self._attributes = [_kept(own) for own in _attributes(root, walked)]
-        self._tensors = _tensors(walked)
+        self._plain = [t for _, module in walked for t in _plain_tensors(module)]
+        self._tensors = [*_tensors(walked), *self._plain]
         self._marks = [mark(tensor) for tensor in self._tensors]
         self._bits = BitSums(self._tensors)
         self._sums = self._bits.now()
 
     def hold(self, root: Module, walked: Walk) -> bool:
         """Tell whether all is still as it was; the cheapest traces first."""
-        tensors = _tensors(walked)
+        tensors = [*_tensors(walked), *self._plain]  # the plain ones are among the attributes
         return (
             _same_objects(self._modules, modules := [module for _, module in walked])
             and self._classes == list(map(type, modules))
@@ -125,8 +130,13 @@ def _kept(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensors(walked: Walk) -> list[torch.Tensor]:
-    found = [tensor for _, module in walked for _, tensor in _own_tensors(module)]
-    return found + [tensor for _, module in walked for _, tensor in _loose_tensors(module)]
+    return [
+        _present(module, name, tensor)
+        for _, module in walked
+        for table in (module._parameters, module._buffers)
+        for name, tensor in table.items()
+        if tensor is not None
+    ]
 
 
 def _same_objects(before: Sequence[Any], now: Sequence[Any]) -> bool:
@@ -160,7 +170,17 @@ def state_of(root: Module, walked: Walk) -> ModuleState:
             for path, module in _plain_walk(walked, adapted)
             for name, tensor in _loose_tensors(module)
         },
+        classes=frozenset(cls for _, module in walked for cls in _classes_of(module)),
     )
+
+
+def _classes_of(module: Module) -> Iterator[type]:
+    """Yield a module's class, and those of its plain attributes: attention processors."""
+    yield type(module)
+    for value in vars(module).values():
+        cls = type(value)
+        if cls.__module__.startswith(_ATTRIBUTE_HOMES):
+            yield cls
 
 
 def adapter_tensors(root: Module, adapter: str) -> list[torch.Tensor]:
@@ -302,6 +322,10 @@ def _loose_tensors(module: Module) -> Iterator[tuple[str, torch.Tensor]]:
     for name, value in vars(module).items():
         if isinstance(value, torch.Tensor):
             yield name, value
+
+
+def _plain_tensors(module: Module) -> Iterator[torch.Tensor]:
+    return (value for value in vars(module).values() if isinstance(value, torch.Tensor))
 
 
 def _owner(path: str, adapted: bool) -> tuple[str | None, str]:

@@ -13,6 +13,12 @@ import torch
 
 _ROW = 256
 """Integers of 8 bytes that are summed together: within them an exchange of two goes unseen."""
+_ROW_BYTES = 8 * _ROW
+_FINE = 4
+"""The same for small tensors."""
+_FINE_BYTES = 8 * _FINE
+_SMALL = 16 * 1024
+"""Bytes up to which a tensor is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +72,51 @@ class BitSums:
     """Sums the bits of tensors, one pass at memory speed; an unmoved tensor's change is seen.
 
     A place in memory counts: rows of 2 KiB are summed, and each row's sum has another weight.
+    Small tensors and ends are put together first, since each operation costs more than they do.
     """
 
     def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
         self._scattered: list[torch.Tensor] = []
-        self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._rows: dict[torch.device, list[torch.Tensor]] = {}
+        self._small: dict[torch.device, list[torch.Tensor]] = {}
         for tensor in tensors:
             if tensor.device.type == "meta" or not tensor.numel():
                 continue
             flat = _flat(tensor)
             if flat.data_ptr() == tensor.data_ptr():
-                self._parts += _with_weights(flat)
+                self._add(flat)
             else:
                 self._scattered.append(tensor)
+        for parts in self._small.values():
+            parts.append(_filling(parts))
+
+    def _add(self, flat: torch.Tensor) -> None:
+        rest = len(flat) % _ROW_BYTES if len(flat) > _SMALL else len(flat)
+        try:
+            rows = flat[: len(flat) - rest].view(torch.int64).view(-1, _ROW)
+        except RuntimeError:  # the tensor begins inside an integer of its storage
+            rest, rows = len(flat), flat[:0]
+        if len(rows):
+            self._rows.setdefault(flat.device, []).append(rows)
+        if rest:
+            self._small.setdefault(flat.device, []).append(flat[len(flat) - rest :])
 
     def now(self) -> list[int]:
-        """Return the present sums, wrapped to 64 bits."""
-        parts = [*self._parts, *(p for t in self._scattered for p in _with_weights(_flat(t)))]
-        sums: dict[torch.device, list[torch.Tensor]] = {}
-        for part, weights in parts:
-            rows = part.sum(1) if part.ndim == 2 else part
-            sums.setdefault(part.device, []).append((rows * weights).sum())
-        return [
-            value for same_device in sums.values() for value in torch.stack(same_device).tolist()
-        ]
+        """Return the present sums by device, wrapped to 64 bits."""
+        sums = [torch.cat([rows.sum(1) for rows in parts]) for parts in self._rows.values()]
+        small = [*self._small.values(), *([f, _filling([f])] for f in map(_flat, self._scattered))]
+        sums += [torch.cat(parts).view(torch.int64).view(-1, _FINE).sum(1) for parts in small]
+        return [int((one * _weights(one)).sum()) for one in sums]
 
 
-def _with_weights(flat: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Split bytes into rows of integers and what is left over, each with the weights of its rows.
+def _weights(sums: torch.Tensor) -> torch.Tensor:
+    """Return weights that differ and are odd, so that they lose no bit."""
+    return torch.arange(1, 2 * len(sums), 2, device=sums.device)
 
-    Weights are odd, so that they lose no bit.
-    """
-    rest = len(flat) % (8 * _ROW)
-    try:
-        rows = flat[: len(flat) - rest].view(torch.int64).view(-1, _ROW)
-    except RuntimeError:  # the tensor begins inside an integer of its storage
-        rest, rows = len(flat), flat[:0]
-    parts = [part for part in (rows, flat[len(flat) - rest :]) if len(part)]
-    return [(part, torch.arange(1, 2 * len(part), 2, device=flat.device)) for part in parts]
+
+def _filling(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Return the zeros that make bytes fill rows of integers."""
+    return parts[0].new_zeros(-sum(map(len, parts)) % _FINE_BYTES)
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
