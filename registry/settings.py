@@ -9,7 +9,8 @@ from __future__ import annotations
 import getpass
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,21 @@ def child_environ(without: tuple[str, ...], extra: Mapping[str, str]) -> dict[st
     Variables that start with one of `without` are left out; those in `extra` are put in.
     """
     return {k: v for k, v in os.environ.items() if not k.startswith(without)} | dict(extra)
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Start other people's processes inside, which inherit the environment, without our variables.
+
+    They are gone for this whole process meanwhile: for the start alone.
+    """
+    held = {name: value for name, value in os.environ.items() if name.startswith("GENOPS_")}
+    for name in held:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 def load_settings(root: str | Path, environ: Mapping[str, str] | None = None) -> Settings:

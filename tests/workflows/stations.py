@@ -39,6 +39,8 @@ class Counting:
                 os._exit(9)
             # A pool's station is in the caller's own process, which has to live.
             raise GenopsError("a worker died", code="audit.worker-died")
+        if what == "variable":
+            return {"value": os.environ.get(value, ""), "pid": os.getpid(), "done": self._done}
         time.sleep(value if what == "sleep" else 0)
         return {"value": value, "pid": os.getpid(), "done": self._done}
 

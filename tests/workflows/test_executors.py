@@ -19,6 +19,7 @@ from registry.workflows.audit.places import executor_for
 HERE = str(Path(__file__).parent)
 JOBS = 2
 DEADLINE_S = 60
+SECRET = "not for others"
 SEEN: set[int] = set()
 """Processes that stations were in."""
 
@@ -49,6 +50,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
         patch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        patch.setenv("GENOPS_PASSPHRASE", SECRET)
         for name in ("RAY_ADDRESS", "DASK_SCHEDULER_ADDRESS"):
             patch.delenv(name, raising=False)
         import stations
@@ -93,6 +95,12 @@ def test_a_task_that_fails_or_takes_its_worker_with_it_does_no_harm(
     assert said["die"].code == "audit.worker-died"
     assert (tmp_path / "tries").read_text() == "x", "it was tried again"
     assert values([one for one in done if one.error is None]) == list(range(6))
+
+
+def test_workers_of_other_systems_get_no_secret_with_their_environment(executor: Executor) -> None:
+    seen = values(list(work(executor, [("variable", "GENOPS_PASSPHRASE")])))
+    assert seen == ([SECRET] if executor.name == "processes" else [""])
+    assert os.environ["GENOPS_PASSPHRASE"] == SECRET
 
 
 def test_whoever_stops_listening_ends_the_work(executor: Executor) -> None:

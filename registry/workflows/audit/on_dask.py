@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from registry.errors import GenopsError, MissingExtraError, UnavailableError
-from registry.settings import cluster_address
+from registry.settings import cluster_address, without_secrets
 from registry.workflows.audit.executors import Executor, Factory, Seat, Station
 
 _START_S = 60
@@ -41,7 +41,8 @@ class DaskExecutor(Executor):
         try:
             with self._dask.config.set(_FAIL_FAST):
                 if address is None:
-                    self._cluster = _start(self._distributed, jobs)
+                    with without_secrets():
+                        self._cluster = _start(self._distributed, jobs)
                 self._client = self._distributed.Client(
                     address or self._cluster, timeout=_START_S, set_as_default=False
                 )

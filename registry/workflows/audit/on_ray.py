@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from registry.errors import GenopsError, MissingExtraError, UnavailableError
-from registry.settings import cluster_address
+from registry.settings import cluster_address, without_secrets
 from registry.workflows.audit.executors import Executor, Factory, Seat
 
 _STORE_BYTES = 100 * 1024 * 1024
@@ -96,7 +96,8 @@ def _start(ray: Any, address: str | None, jobs: int) -> None:
             "_node_ip_address": "127.0.0.1",
         }
     try:
-        ray.init(**options)
+        with without_secrets():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UnavailableError(
             f"Ray does not start: {str(error).splitlines()[0]}",
