@@ -104,6 +104,25 @@ def given_latents(load: Callable[..., Any], memory: Memory) -> None:
     shoot(recorded(load(), memory), PROMPT, latents=latents, seed=7)
 
 
+def tensors(load: Callable[..., Any], memory: Memory) -> None:
+    shoot(recorded(load(), memory), [PROMPT, PROMPT], seed=[7, 8], output_type="pt")
+
+
+def latents(load: Callable[..., Any], memory: Memory) -> None:
+    shoot(recorded(load(), memory), PROMPT, seed=7, output_type="latent")
+
+
+def a_generator_each(load: Callable[..., Any], memory: Memory) -> None:
+    random = [torch.Generator().manual_seed(seed) for seed in (3, 9)]
+    shoot(recorded(load(), memory), [PROMPT, "an empty blue table, night light"], generator=random)
+
+
+def globally_seeded(load: Callable[..., Any], memory: Memory) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        shoot(recorded(load(), memory), PROMPT, num_images_per_prompt=2)
+
+
 def other_scheduler(load: Callable[..., Any], memory: Memory) -> None:
     from diffusers import EulerAncestralDiscreteScheduler
 
@@ -144,6 +163,10 @@ SHOTS = (
     inpainting,
     arrays,
     given_latents,
+    tensors,
+    latents,
+    a_generator_each,
+    globally_seeded,
     other_scheduler,
     switches,
     channels_last,
