@@ -140,13 +140,13 @@ class _Run:
         if self._state is None:
             return Standing(step, "open")
         parents = [self._standings[key] for key in step.parents]
-        decided_by = [
+        asked = [
             step.kind,
             None if step.seed is None else str(step.seed),
-            _with_digests(step.parameters),
+            decided_by(step.parameters),
             [parent.asset for parent in parents],
         ]
-        invocation = self._state.invocation(step.key, decided_by)
+        invocation = self._state.invocation(step.key, asked)
         known = self._recorded.get(invocation)
         if known is not None:
             return self._known(step, known)
@@ -297,24 +297,30 @@ class _Run:
         return Standing(step, "done", take.receipt, review=done.record, made=True)
 
 
-def _with_digests(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with the digests of the files among them, so that another file is new."""
+def decided_by(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with the digests of files and folders among them: others are new."""
     from generators.demo_model import STYLES, lora_file
 
     files = [
         lora_file(source) if source in STYLES else Path(source)
         for source in parameters.get("loras", {})
     ]
-    files += [Path(parameters[name]) for name in ("profile", "corpus") if parameters.get(name)]
+    files += [
+        Path(parameters[name]) for name in ("profile", "corpus", "model") if parameters.get(name)
+    ]
     return {"asked": dict(parameters), "files": [_digest(file) for file in files]}
 
 
-def _digest(file: Path) -> str | None:
-    from generators.files import DIGESTS
+def _digest(place: Path) -> str | None:
+    """Return the digest of a file, or of all that is below a folder; None where it is not there."""
+    from generators.files import DIGESTS, files_below
+    from registry.core.modelsets import modelset_digest
     from registry.errors import MaterialError
 
+    files = files_below(place) if place.is_dir() else [place]
     try:
-        return DIGESTS.describe(file, file.name).sha256
+        found = [DIGESTS.describe(f, f.relative_to(place.parent).as_posix()) for f in files]
+        return modelset_digest(found)
     except MaterialError:
         return None  # making the step will say so
 

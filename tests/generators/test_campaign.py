@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from generators.campaign import declare_demo_models, load_brief, state
+from generators.campaign import declare_demo_models, load_brief, running, state
 from generators.campaign.approving import review_masters
 from generators.campaign.checking import check_delivery
 from generators.campaign.delivery import EVIDENCE, MANIFEST, SHEET, deliver
@@ -373,6 +373,19 @@ def test_a_failure_is_told_until_the_brief_or_the_cause_changes(
         kept = state.find(plain, "plain")
     assert kept is not None
     assert kept.errors == {}
+
+
+@pytest.mark.parametrize("what", ["corpus", "model"])
+def test_a_step_is_another_when_a_file_below_its_folder_is(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "past").mkdir(parents=True)
+    (folder / "past" / "spring.md").write_text("Fresh colours.")
+    (folder / "tone.md").write_text("Be short.")
+    before = running.decided_by({what: str(folder)})
+    assert running.decided_by({what: str(folder)}) == before
+    (folder / "past" / "spring.md").write_text("Muted colours.")
+    assert running.decided_by({what: str(folder)}) != before
+    assert running.decided_by({what: str(tmp_path / "nowhere")})["files"] == [None]
 
 
 def test_a_state_that_is_damaged_is_refused(plain: Path, tmp_path: Path) -> None:
