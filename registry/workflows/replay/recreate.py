@@ -7,7 +7,6 @@ path file, and what it installs itself comes first. Cached by what is in it.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import site
 import subprocess
@@ -21,6 +20,8 @@ from typing import Any
 
 from registry.core.locks import NAME, Locked, interpreter, parse
 from registry.errors import GenopsError, InputError, MaterialError
+from registry.settings import child_environ
+from registry.workflows.replay.environs import OURS
 from registry.workflows.services import Services
 
 INSTALL_S = 3600.0
@@ -143,11 +144,10 @@ def _build(place: Path, wanted: Iterable[Locked]) -> None:
 
 def _run(command: list[str], what: str) -> None:
     """Run a step of the building; raises GenopsError with the last of what it said."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("GENOPS_")}
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter, no shell
             command,
-            env=environ,
+            env=child_environ(without=(OURS,), extra={}),
             capture_output=True,
             encoding="utf-8",
             errors="replace",

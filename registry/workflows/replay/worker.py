@@ -131,11 +131,11 @@ class ReplayWorker:
             self._process.end(GOODBYE_S)
             self._process = None
 
-    def _fitting(self, environ: Mapping[str, str]) -> _Process:
-        if self._process is not None and self._process.environ != environ:
+    def _fitting(self, variables: Mapping[str, str]) -> _Process:
+        if self._process is not None and self._process.variables != variables:
             self.close()
         if self._process is None:
-            self._process = _Process(self._python, environ)
+            self._process = _Process(self._python, variables)
         return self._process
 
     def _drop(self) -> None:
@@ -147,11 +147,11 @@ class ReplayWorker:
 class _Process:
     """One interpreter and the threads that read from it, so that no pipe ever fills up."""
 
-    def __init__(self, python: str, environ: Mapping[str, str]) -> None:
-        self.environ = dict(environ)
+    def __init__(self, python: str, variables: Mapping[str, str]) -> None:
+        self.variables = dict(variables)
         self._popen = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [python, "-m", MODULE],
-            env=self.environ,
+            env=self.variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
