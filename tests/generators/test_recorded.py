@@ -253,3 +253,19 @@ def test_a_real_registry_records_and_reproduces(pipe: Any, registry: Registry) -
     stored = Path(registry.blob(result.receipt.assets[0]))
     assert stored.read_bytes() == encode_png(result.images[0])
     assert registry.reproduce(result.receipt.assets[0]).verdict == "identical"
+
+
+def test_what_was_not_captured_reaches_passport_gate_and_replay(
+    pipe: Any, registry: Registry
+) -> None:
+    pipe.unet.mid_block.register_forward_hook(lambda module, args, output: output)
+    asset = recorded(pipe, registry)(PROMPT, seed=7, **FEW).receipt.assets[0]
+    passport = registry.get(asset)
+    assert passport.reproducible is False
+    assert passport.reasons == ("unet has 1 forward hooks",)
+    report = registry.gate([asset], record=False)
+    (decision,) = report.decisions
+    (rule,) = [result for result in decision.rules if result.rule == "reproducible"]
+    assert rule.outcome != "pass"
+    assert "forward hooks" in rule.message
+    assert registry.reproduce(asset).verdict == "not-reproducible"
