@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -25,14 +26,30 @@ VAULT_LIMIT_BYTES = 64 * 2**20
 SETTLED_NS = 2_000_000_000
 """A file changed within this time may change again inside the same tick: it is hashed anew."""
 
+LARGE_BYTES = 2**28
+"""Files from this size on take seconds to hash: that is said while it lasts."""
+_CHUNK_BYTES = 2**24
+
 _Identity = tuple[int, int, int, int]
+
+
+def say_progress(name: str, done: int, size: int) -> None:
+    """Draw how far a file is hashed on the terminal; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= size else "\r"
+        sys.stderr.write(f"hashing {name}: {100 * done // size} %{end}")
+        sys.stderr.flush()
 
 
 @dataclass(slots=True)
 class FileDigests:
-    """SHA-256 of files, remembered by (device, inode, mtime in ns, size). Safe across threads."""
+    """SHA-256 of files, remembered by (device, inode, mtime in ns, size). Safe across threads.
+
+    `progress` is called with name, bytes hashed and size, again and again, for large files alone.
+    """
 
     now_ns: Callable[[], int] = time.time_ns
+    progress: Callable[[str, int, int], None] = say_progress
     _known: dict[_Identity, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,13 +62,25 @@ class FileDigests:
             before = _identity(path)
             digest = self._known.get(before)
             if digest is None:
-                digest = _sha256(path)
+                digest = self._sha256(path, before[3])
                 if _identity(path) != before:
                     raise _unreadable(path, "it changed while it was read")
                 self._remember(before, digest)
         except OSError as error:
             raise _unreadable(path, error.strerror or str(error)) from None
         return ModelFile(name, before[3], digest)
+
+    def _sha256(self, path: Path, size: int) -> str:
+        if size < LARGE_BYTES:
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest, done = hashlib.sha256(), 0
+        with path.open("rb", buffering=0) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                done += len(chunk)
+                self.progress(path.name, done, size)
+        return digest.hexdigest()
 
     def _remember(self, identity: _Identity, digest: str) -> None:
         if self.now_ns() - identity[2] > SETTLED_NS:
@@ -123,11 +152,6 @@ def files_below(folder: Path) -> list[Path]:
 def _identity(path: Path) -> _Identity:
     facts = path.stat()
     return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _unreadable(path: Path, why: str) -> MaterialError:

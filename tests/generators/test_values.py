@@ -185,6 +185,20 @@ def test_a_file_written_just_now_is_never_taken_from_the_cache(tmp_path: Path) -
     assert digests.describe(file, "weights").sha256 == sha256_hex(b"two")
 
 
+def test_a_large_file_says_how_far_it_is_and_has_the_same_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generators.files.LARGE_BYTES", 10)
+    monkeypatch.setattr("generators.files._CHUNK_BYTES", 4)
+    (tmp_path / "large").write_bytes(b"ten bytes!")
+    (tmp_path / "small").write_bytes(b"nine here")
+    said: list[tuple[str, int, int]] = []
+    digests = FileDigests(progress=lambda *step: said.append(step))
+    assert digests.describe(tmp_path / "large", "x").sha256 == sha256_hex(b"ten bytes!")
+    digests.describe(tmp_path / "small", "x")
+    assert said == [("large", 4, 10), ("large", 8, 10), ("large", 10, 10)]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MaterialError) as caught:
         FileDigests().describe(tmp_path / "weights", "weights")
