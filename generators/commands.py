@@ -38,6 +38,9 @@ def generate(
     ] = 0.6,
     steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Sampling steps.")] = 20,
     guidance: Annotated[float, typer.Option("--guidance", help="Guidance scale.")] = 3.0,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="It goes when nobody keeps it: see `genops drafts`.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write the picture here.")
     ] = None,
@@ -72,7 +75,9 @@ def generate(
             steps=steps,
             guidance_scale=guidance,
         )
-        receipt = shoot(registry, request, project=project, campaign=campaign, out=out)
+        receipt = shoot(
+            registry, request, project=project, campaign=campaign, draft=draft, out=out
+        )
     emit(receipt, _text, as_json=json)
 
 

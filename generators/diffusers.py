@@ -45,6 +45,7 @@ class Context:
     materials: Mapping[str, Path] = field(default_factory=dict)
     clock: Clock = lambda: time.time_ns() // 1_000_000
     draw_seed: SeedSource = fresh_seed
+    draft: bool = False
 
 
 def recorded(
@@ -55,6 +56,7 @@ def recorded(
     campaign: str | None = None,
     actor: str | None = None,
     strict: bool = False,
+    draft: bool = False,
     materials: Mapping[str, Path | str] | None = None,
 ) -> RecordedPipeline:
     """Wrap a diffusers pipeline so that every call is recorded before its result comes back.
@@ -68,12 +70,14 @@ def recorded(
     in memory), and anything else the calls consume, such as `dataset/shoot-12`.
 
     What cannot be captured is recorded with the reasons; with `strict`, CaptureError is raised
-    before the pipeline runs instead.
+    before the pipeline runs instead. The outputs of a `draft` go when nobody keeps them.
     """
     if isinstance(pipe, RecordedPipeline):
         pipe = pipe.unwrapped
     paths = {name: Path(path).absolute() for name, path in (materials or {}).items()}
-    return RecordedPipeline(pipe, registry, Context(project, campaign, actor, strict, paths))
+    return RecordedPipeline(
+        pipe, registry, Context(project, campaign, actor, strict, paths, draft=draft)
+    )
 
 
 class RecordedTuple(tuple[Any, ...]):  # noqa: SLOT001 (tuples cannot have slots)
@@ -151,7 +155,12 @@ class RecordedPipeline:
     def _record(self, generation: Generation, blobs: Iterable[bytes | Path]) -> Receipt:
         context = self._context
         return hand_over(
-            self._recorder, generation, blobs, project=context.project, actor=context.actor
+            self._recorder,
+            generation,
+            blobs,
+            project=context.project,
+            actor=context.actor,
+            draft=context.draft,
         )
 
     def __getattr__(self, name: str) -> Any:

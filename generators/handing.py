@@ -28,6 +28,7 @@ def hand_over(
     *,
     project: str | None,
     actor: str | None,
+    draft: bool = False,
 ) -> Receipt:
     """Record; a file or lock goes once a recorder, as hashing it again would outweigh the rest."""
     recent = outputs_of(recorder)
@@ -38,6 +39,7 @@ def hand_over(
         blobs=[blob for blob in given if lasting.get(blob) not in recent.handed_over],
         project=project,
         actor=actor,
+        **({"draft": True} if draft else {}),  # recorders need not know of drafts
     )
     recent.handed_over.update(lasting.values())
     recent.remember(receipt)

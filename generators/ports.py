@@ -35,7 +35,8 @@ class Recorder(Protocol):
 
         `blobs` are the contents of materials that the vault is to keep; a content that an earlier
         call of the same recorder handed over need not come again. The files named by paths are
-        read during the call only.
+        read during the call only. A wrapper that makes drafts passes `draft=True` as well, and no
+        other does: a recorder that keeps everything need not take it.
         """
         ...
 

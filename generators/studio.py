@@ -45,6 +45,7 @@ def shoot(
     *,
     project: str | None = None,
     campaign: str | None = None,
+    draft: bool = False,
     out: Path | None = None,
 ) -> Receipt:
     """Generate and record one picture; with `out`, also write it there.
@@ -63,6 +64,7 @@ def shoot(
         registry,
         project=project,
         campaign=campaign,
+        draft=draft,
     )
     load_loras(pipe, request.loras)
     result = pipe(

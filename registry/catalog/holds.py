@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select, update
 
 from registry.catalog.graph import RECORDS, chunked
-from registry.core.digests import parse_ref, record_id
+from registry.core.digests import asset_id, parse_ref, record_id
 from registry.core.statements import Statement, predicate_uri
 from registry.errors import HeldError
 from registry.store.bulk import insert_rows
@@ -21,6 +21,7 @@ from registry.store.types import table_of
 
 PREDICATE_HOLD = predicate_uri("hold")
 PREDICATE_ERASURE = predicate_uri("erasure")
+PREDICATE_DRAFT = predicate_uri("draft")
 
 _HOLDS = table_of(HoldRow)
 _SUBJECTS = table_of(SubjectRow)
@@ -56,9 +57,12 @@ def project_holds(conn: Connection, batch: Sequence[_Logged]) -> None:
 def refuse_held(conn: Connection, batch: Iterable[_Logged]) -> None:
     """Raise HeldError for an erasure in the batch whose record a hold stands on at its index.
 
-    For the transaction that commits them, after their projection; a rebuild does not judge again.
+    And for an expiry of drafts that one stands on. For the transaction that commits them, after
+    their projection; a rebuild does not judge again.
     """
     for item in batch:
+        if item.statement.predicate_type == PREDICATE_DRAFT:
+            _refuse_expiry(conn, item)
         if item.statement.predicate_type != PREDICATE_ERASURE:
             continue
         record = item.statement.predicate["record"]
@@ -66,6 +70,30 @@ def refuse_held(conn: Connection, batch: Iterable[_Logged]) -> None:
         index = conn.scalar(select(RECORDS.c.idx).where(RECORDS.c.leaf_hash == leaf))
         if index is not None and (found := holds_on(conn, [index], at=item.index)):
             raise held(record, found[index])
+
+
+def _refuse_expiry(conn: Connection, item: _Logged) -> None:
+    if item.statement.predicate["action"] != "expire":
+        return
+    digests = [bytes.fromhex(subject.sha256) for subject in item.statement.subjects]
+    found = held_digests(conn, digests, at=item.index)
+    for digest, holds in sorted(found.items()):
+        raise held(asset_id(digest.hex()), holds)
+
+
+def held_digests(
+    conn: Connection, digests: Iterable[bytes], *, at: int | None = None
+) -> Mapping[bytes, tuple[str, ...]]:
+    """Return the holds on assets, by digest: on themselves, or on a record that speaks of them."""
+    speaking: dict[int, list[bytes]] = {}
+    for chunk in chunked(digests):
+        query = select(_SUBJECTS.c.record_idx, _SUBJECTS.c.sha256)
+        for index, digest in conn.execute(query.where(_SUBJECTS.c.sha256.in_(chunk))):
+            speaking.setdefault(index, []).append(digest)
+    found: dict[bytes, tuple[str, ...]] = {}
+    for index, holds in holds_on(conn, list(speaking), at=at).items():
+        found |= dict.fromkeys(speaking[index], holds)
+    return found
 
 
 def held(record: str, holds: Sequence[str]) -> HeldError:

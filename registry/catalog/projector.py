@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, update
 
+from registry.catalog.drafts import PREDICATE_DRAFT, project_drafts, project_marks
 from registry.catalog.graph import GraphWriter
 from registry.catalog.holds import project_holds
 from registry.catalog.signers import project_reattestations
@@ -79,6 +80,7 @@ def project(conn: Connection, batch: Sequence[Logged]) -> None:
     insert_rows(conn, table_of(SubjectRow), [row for item in batch for row in _subject_rows(item)])
     assets = [item for item in batch if item.statement.predicate_type in ASSET_KINDS]
     _project_assets(conn, assets)
+    project_marks(conn, assets)
     for predicate_type, project_one in _OTHERS.items():
         chosen = [item for item in batch if item.statement.predicate_type == predicate_type]
         if chosen:
@@ -290,4 +292,5 @@ _OTHERS: Mapping[str, Callable[[Connection, Sequence[Logged]], None]] = {
     predicate_uri("erasure"): _project_erasures,
     predicate_uri("hold"): project_holds,
     predicate_uri("reattestation"): project_reattestations,
+    PREDICATE_DRAFT: project_drafts,
 }

@@ -51,6 +51,7 @@ SECTIONS = (
             "erase": "registry.cli.privacy:erase",
             "hold": "registry.cli.privacy:hold",
             "retention": "registry.cli.privacy:retention",
+            "drafts": "registry.cli.drafts:drafts",
             "subject": "registry.cli.subjects:subject",
             "policy": "registry.cli.policies:policy",
         },

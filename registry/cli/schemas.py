@@ -15,6 +15,7 @@ from registry.cli import answers as own
 from registry.core import (
     answers,
     campaigns,
+    draft_answers,
     privacy,
     recovery_answers,
     remote_answers,
@@ -90,6 +91,9 @@ def answer_types() -> Mapping[str, Any]:
         "retention show": privacy.RetentionView,
         "retention plan": privacy.RetentionReport,
         "retention run": privacy.RetentionReport,
+        "drafts list": list[draft_answers.DraftView],
+        "drafts keep": draft_answers.KeptReport,
+        "drafts expire": draft_answers.ExpiryReport,
         "subject find": privacy.SubjectReport,
         "subject export": privacy.SubjectExport,
         "subject erase": privacy.ErasureReport,

@@ -115,6 +115,7 @@ class Passport(Answer):
     when the keyring is not here. `setup` is the rest of what was chosen (pipeline, scheduler,
     components), `internals` what the runtime added. `events` are the other records that speak of
     the same bytes. An `encrypted` asset is personal: its digest and size are the ciphertext's.
+    `draft` says what became of one that was recorded as a draft: draft, kept or expired.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Passport(Answer):
     events: tuple[Event, ...]
     log: dict[str, Any]
     encrypted: bool = False
+    draft: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

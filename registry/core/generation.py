@@ -7,7 +7,7 @@ turns them into a signed statement. Knows nothing of files, clocks or databases.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.core.fingerprint import FingerprintValue
@@ -112,3 +112,12 @@ class Generation:
     def reproducible(self) -> bool:
         """True when a replay of the record is expected to give the same outputs."""
         return not self.reasons
+
+
+DRAFT = "draft"
+"""The internal parameter that marks a generation whose outputs go when nobody keeps them."""
+
+
+def as_draft(generation: Generation) -> Generation:
+    """Return the generation marked as a draft, which its record then says."""
+    return replace(generation, internal={**generation.internal, DRAFT: True})

@@ -287,6 +287,17 @@ def release(
     )
 
 
+def draft(
+    head: Head,
+    *,
+    action: Literal["keep", "expire"],
+    after_hours: int | None = None,
+    reason: str | None = None,
+) -> Predicate:
+    """Keep the subjects, which were drafts, or let them expire past an age in hours."""
+    return _fields(head.fields(), action=action, afterHours=after_hours, reason=_sealed(reason))
+
+
 def hold(head: Head, *, action: Literal["place", "lift"], target: str, reason: str) -> Predicate:
     """Place or lift a legal hold on an asset or a record, which then cannot be erased."""
     return _fields(head.fields(), action=action, target=target, reason=Sealed(reason))

@@ -36,6 +36,7 @@ OWN_PREDICATES = (
     "model",
     "reattestation",
     "audit",
+    "draft",
 )
 MAX_LIST_ITEMS = 256
 """Most items of a list in a statement; a longer one goes into a blob named by digest."""

@@ -32,6 +32,7 @@ from registry.workflows.services import Services
 
 if TYPE_CHECKING:
     from registry.log.reader import LogReader
+    from registry.sdk.drafts import Drafts
     from registry.sdk.privacy import Privacy
     from registry.sdk.recovery import Recovery
     from registry.sdk.releasing import Releasing
@@ -95,6 +96,13 @@ class Registry:
         return Privacy(self._services)
 
     @property
+    def drafts(self) -> Drafts:
+        """Outputs that go when nobody keeps them."""
+        from registry.sdk.drafts import Drafts
+
+        return Drafts(self._services)
+
+    @property
     def trust(self) -> Trust:
         """The keys that the log trusts, and how they change."""
         from registry.sdk.trust import Trust
@@ -142,12 +150,14 @@ class Registry:
         project: str | None = None,
         actor: str | None = None,
         personal: bool = False,
+        draft: bool = False,
     ) -> Receipt:
         """Record a generation: durable, signed and in the log when this returns.
 
         `blobs` are the bytes or files of materials that the vault is to keep; `personal` outputs
-        are stored encrypted, and erasing the record makes them unreadable. Raises InputError,
-        MaterialError, TrustError, ConflictError, HomeError; nothing is recorded then.
+        are stored encrypted, and erasing the record makes them unreadable; those of a `draft` go
+        when nobody keeps them (see `drafts`). Raises InputError, MaterialError, TrustError,
+        ConflictError, HomeError; nothing is recorded then.
         """
         from registry.workflows.record import record
 
@@ -158,6 +168,7 @@ class Registry:
             project=project,
             actor=actor,
             personal=personal,
+            draft=draft,
         )
 
     def ingest(

@@ -178,6 +178,21 @@ class HoldRow(SQLModel, table=True):
     lifted_by: int | None = Field(sa_type=BIG_INT)
 
 
+class DraftRow(SQLModel, table=True):
+    """An output that was recorded as a draft, and what became of it: draft, kept or expired.
+
+    `changed_by` is the record that said so last, None while it is a draft.
+    """
+
+    __tablename__ = "drafts"
+
+    record_idx: int = Field(primary_key=True, sa_type=BIG_INT)
+    position: int = Field(primary_key=True)
+    sha256: bytes = Field(index=True)
+    state: str = Field(index=True)
+    changed_by: int | None = Field(sa_type=BIG_INT)
+
+
 class ReattestationRow(SQLModel, table=True):
     """A record was vouched for anew, after the key that signed it was compromised."""
 

@@ -1,5 +1,8 @@
 """Segments: one DVC directory per range of the log, so that DVC's own commands carry a registry.
 
+What drafts made lies in segments of its own (`<first>-<last>.drafts`), which shrink and go when it
+expires; every other segment is for good.
+
 A segment names its members by MD5 for DVC, and by SHA-256 in its file `SHA256SUMS`, whose digest
 stands in the pointer. A checked-out segment can be checked with `sha256sum --check`.
 """
@@ -11,6 +14,7 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,8 @@ from registry.vault.store import Vault
 
 FORMAT = "genops-segment-v1"
 FOLDER = "segments"
+DRAFTS = ".drafts"
+"""Ends the name of a segment of drafts."""
 CHECKPOINT = "checkpoint"
 SUMS = "SHA256SUMS"
 
@@ -41,33 +47,78 @@ class Segment:
     checkpoint: bytes
 
 
-def segment_path(vault: Vault, first: int, last: int) -> Path:
+def segment_path(vault: Vault, first: int, last: int, *, drafts: bool = False) -> Path:
     """Return where the pointer of a segment lies."""
-    return vault.root / FOLDER / f"{first}-{last}.dvc"
+    return vault.root / FOLDER / f"{first}-{last}{DRAFTS if drafts else ''}.dvc"
 
 
 def write_segment(
-    vault: Vault, first: int, last: int, members: Mapping[str, Blob], checkpoint: bytes
+    vault: Vault,
+    first: int,
+    last: int,
+    members: Mapping[str, Blob],
+    checkpoint: bytes,
+    *,
+    drafts: bool = False,
 ) -> Path:
     """Write a segment and return its pointer, durable on return; its members are in the vault.
 
     Idempotent: a segment that was written with these members stays as it is, even if it covers
     an older checkpoint, or members that are gone since. Raises InputError (`segment.path`: a
     member's path cannot be a file's; `segment.range`), IntegrityError (`segment.conflict`: the
-    range was written with other content), and whatever `Vault.put` does.
+    range was written with other content), and whatever `Vault.put` does. A segment of `drafts`
+    that has lost members may get them back.
     """
     if not 0 <= first <= last:
         raise InputError(f"no segment runs from {first} to {last}", code="segment.range")
     _check_paths(members)
-    pointer = segment_path(vault, first, last)
+    pointer = segment_path(vault, first, last, drafts=drafts)
     if pointer.exists():
-        _refuse_other(read_segment(vault, pointer), members)
-        return pointer
+        written = read_segment(vault, pointer, lenient=drafts)
+        added = members.keys() - written.members.keys() if drafts else set()
+        _refuse_other(written, {path: blob for path, blob in members.items() if path not in added})
+        if not added:
+            return pointer
+        members = {**written.members, **members}
+    _write(vault, pointer, first, last, members, checkpoint)
+    return pointer
+
+
+def shrink_segment(vault: Vault, pointer: Path, gone: AbstractSet[str]) -> int:
+    """Take members (hex SHA-256) out of a segment of drafts; return how many there were.
+
+    What is left is a segment as it was; of one without members nothing is left. The members'
+    bytes stay. Durable and idempotent; raises as `read_segment` does.
+    """
+    segment = read_segment(vault, pointer, lenient=True)
+    _, before = _own_parts(vault, pointer)
+    left = {path: blob for path, blob in segment.members.items() if blob.sha256 not in gone}
+    if len(left) == len(segment.members) and left:
+        return 0
+    if left:
+        _write(vault, pointer, segment.first, segment.last, left, segment.checkpoint)
+    else:
+        pointer.unlink(missing_ok=True)
+        sync_folder(pointer.parent)
+    vault.remove(before.manifest)
+    vault.remove(before.sums)  # the checkpoint may be that of other segments, too
+    return len(segment.members) - len(left)
+
+
+def _write(
+    vault: Vault,
+    pointer: Path,
+    first: int,
+    last: int,
+    members: Mapping[str, Blob],
+    checkpoint: bytes,
+) -> None:
     sums = vault.put(_sums(members))
     files = {**members, CHECKPOINT: vault.put(checkpoint), SUMS: sums}
     manifest = vault.put_manifest(_manifest(files))
-    _write_pointer(pointer, _pointer(first, last, files, manifest, sums))
-    return pointer
+    document = _pointer(first, last, files, manifest, sums)
+    document["outs"][0]["path"] = pointer.stem
+    _write_pointer(pointer, document)
 
 
 def read_segment(vault: Vault, pointer: Path, *, lenient: bool = False) -> Segment:

@@ -19,23 +19,27 @@ from registry.vault.store import Vault
 
 Progress = Callable[[int, int], None]
 
-_POINTER = re.compile(r"(0|[1-9]\d{0,15})-(0|[1-9]\d{0,15})\.dvc")
+_POINTER = re.compile(r"(0|[1-9]\d{0,15})-(0|[1-9]\d{0,15})(\.drafts)?\.dvc")
 _RECORD = re.compile(r"(entries|envelopes|sealed)/(\d{12,16})\.(?:json|bin)")
 _BLOB_FOLDERS = {"outputs", "materials", "facts"}
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A segment's pointer as its name tells: the first and the last log index, and its path."""
+    """A segment's pointer as its name tells: the first and the last log index, and its path.
+
+    A segment of `drafts` holds what drafts made, and no record.
+    """
 
     first: int
     last: int
     path: Path
+    drafts: bool = False
 
     @property
     def name(self) -> str:
         """The segment's name, such as `0-99`."""
-        return f"{self.first}-{self.last}"
+        return self.path.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +123,25 @@ def indices_of(segment: Segment) -> set[int]:
 
 
 def pointers(vault: Vault) -> list[Pointer]:
-    """Return the pointers of a vault by range, by their names alone."""
+    """Return the pointers of the segments that hold records, by range, by their names alone."""
+    return [pointer for pointer in _all_pointers(vault) if not pointer.drafts]
+
+
+def draft_pointers(vault: Vault) -> list[Pointer]:
+    """Return the pointers of the segments of drafts, by range, by their names alone."""
+    return [pointer for pointer in _all_pointers(vault) if pointer.drafts]
+
+
+def _all_pointers(vault: Vault) -> list[Pointer]:
     folder = vault.root / FOLDER
     if not folder.is_dir():
         return []
     found = [
-        Pointer(int(match[1]), int(match[2]), path)
+        Pointer(int(match[1]), int(match[2]), path, drafts=match[3] is not None)
         for path in folder.iterdir()
         if (match := _POINTER.fullmatch(path.name))
     ]
-    return sorted(found, key=lambda p: (p.first, p.last))
+    return sorted(found, key=lambda p: (p.first, p.last, p.drafts))
 
 
 def read_pointer(vault: Vault, pointer: Pointer, *, lenient: bool = False) -> Segment:
@@ -147,7 +160,7 @@ def read_shelf(vault: Vault, *, strict: bool = True, progress: Progress | None =
     Raises as `read_segment` does, and IntegrityError (`segment.disagree`) when two segments hold
     one record with other content.
     """
-    shelf, found = Shelf(vault), pointers(vault)
+    shelf, found = Shelf(vault), _all_pointers(vault)
     for number, pointer in enumerate(found, start=1):
         try:
             shelf.take(pointer, read_pointer(vault, pointer, lenient=not strict))

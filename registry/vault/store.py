@@ -1,7 +1,7 @@
 """Blobs by digest, written directly in DVC's cache layout.
 
 DVC names content by MD5 alone, so every read is checked against our SHA-256. Nothing is ever
-overwritten or removed here, and no lock of DVC's is taken.
+overwritten here, only drafts that expired are removed, and no lock of DVC's is taken.
 """
 
 from __future__ import annotations
@@ -90,6 +90,25 @@ class Vault:
     def put_manifest(self, data: bytes) -> Blob:
         """Store a DVC directory object, which lies under its MD5 and `.dir`."""
         return self._put((data,), suffix=".dir")
+
+    def remove(self, blob: Blob) -> int:
+        """Remove a blob, of which the caller knows that nothing names it; return the bytes freed.
+
+        Idempotent. Raises UnavailableError (`vault.unwritable`).
+        """
+        path = self.path(blob)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise UnavailableError(
+                f"the vault's copy of sha256:{blob.sha256} cannot be removed: {error.strerror}",
+                code="vault.unwritable",
+                hint=f"check the permissions of {self.root}",
+            ) from error
+        return size
 
     def path(self, blob: Blob) -> Path:
         """Return where a blob lies, whether or not it is there."""

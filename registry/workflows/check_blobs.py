@@ -6,13 +6,14 @@ hold it, with the digests that it goes by? Each blob is read once, however many 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, select
 
+from registry.catalog.drafts import expired
 from registry.core.generation import Blob
 from registry.core.modelsets import parse_modelset
 from registry.errors import GenopsError, UnavailableError
@@ -44,7 +45,8 @@ class BlobsCheck:
         for index, folders in judged.folders.items():
             files = (file for folder in folders for file in self._files(folder))
             named[index] = tuple(dict.fromkeys((*named[index], *files)))
-        known = self._services.blobs.get_many(d for digests in named.values() for d in digests)
+        known = set(self._services.blobs.get_many(d for found in named.values() for d in found))
+        known |= self._expired(d for found in named.values() for d in found if d not in known)
         return [
             Finding(index, "blob", f"the vault was never given sha256:{digest}")
             for index, digests in named.items()
@@ -96,6 +98,11 @@ class BlobsCheck:
             f" sha256:{found.sha256} and md5 {found.md5}, not {wanted.size} bytes"
             f" and md5 {wanted.md5}"
         )
+
+    def _expired(self, digests: Iterable[str]) -> set[str]:
+        """Return which of the digests are of drafts that the log let go."""
+        with read(self._services.engine) as conn:
+            return {digest.hex() for digest in expired(conn, map(bytes.fromhex, digests))}
 
     def _files(self, folder: str) -> tuple[str, ...]:
         """Return the digests that a model folder's manifest lists; none if it cannot be read."""

@@ -30,6 +30,9 @@ from registry.workflows.record import fingerprints_of
 from registry.workflows.services import Services
 from registry.workflows.submit import declare, new_key
 
+_PLACED = {"layout", "composited"}
+"""Contributions that set a picture among others: the whole need not look like any of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -87,7 +90,8 @@ def ingest(
         fingerprints=prints,
         key=key,
     )
-    return Ingested(**receipt.to_dict(), warnings=_unlike(services, prints, origins))
+    unlike = () if _PLACED & set(made) else _unlike(services, prints, origins)
+    return Ingested(**receipt.to_dict(), warnings=unlike)
 
 
 def _contributions(named: Sequence[str]) -> tuple[str, ...]:

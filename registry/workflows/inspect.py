@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from registry.catalog import queries
+from registry.catalog.drafts import BECOMES, PREDICATE_DRAFT, state_of
 from registry.catalog.projector import ASSET_KINDS
 from registry.core.answers import (
     AssetSummary,
@@ -22,10 +23,10 @@ from registry.core.disclosures import sealed_digest
 from registry.core.generation import Blob
 from registry.core.statements import Statement, predicate_name, predicate_uri
 from registry.core.times import format_time
-from registry.errors import GenopsError, InputError
+from registry.errors import InputError
 from registry.store.transaction import read
 from registry.workflows import refs
-from registry.workflows.personal import is_personal, read_row
+from registry.workflows.personal import is_personal, lacking, read_row
 from registry.workflows.services import Services
 from registry.workflows.standing import standing
 from registry.workflows.texts import open_statement
@@ -34,6 +35,7 @@ from registry.workflows.view import RecordView
 ARGUMENTS = "arguments"
 """The external parameter in which adapters put the arguments of a call."""
 PREDICATE_REVIEW = predicate_uri("review")
+_DECIDED_IN = {PREDICATE_REVIEW: "verdict", PREDICATE_DRAFT: "action"}
 _OWN_ELSEWHERE = {"subject", "materials", "seed", "batch_index"}
 
 
@@ -67,7 +69,8 @@ def passport(services: Services, text: str) -> Passport:
         on = queries.records_on(conn, row["leaf_hash"])
         others = {r["idx"]: r for r in (*about, *on) if r["idx"] != row["record_idx"]}
         verdicts = queries.verdicts_of(conn, list(others))
-    verdicts |= _reviewed(services, others.values())
+        draft = state_of(conn, row["record_idx"], row["position"])
+    verdicts |= _decided(services, others.values())
     view = RecordView(services, row["record_idx"])
     statement = view.statement
     opened = open_statement(services, row["record_idx"], statement)
@@ -101,6 +104,7 @@ def passport(services: Services, text: str) -> Passport:
         events=tuple(_event(r, verdicts) for _, r in sorted(others.items())),
         log=_log(services, row["record_idx"]),
         encrypted=is_personal(statement.subjects[row["position"]]),
+        draft=draft,
     )
 
 
@@ -257,10 +261,14 @@ def _taint(services: Services, row: RowMapping) -> TaintView:
     )
 
 
-def _reviewed(services: Services, rows: Iterable[RowMapping]) -> dict[int, str]:
-    """Return the verdicts of the reviews among records, by index."""
-    found = (r["idx"] for r in rows if r["predicate_type"] == PREDICATE_REVIEW)
-    return {i: RecordView(services, i).statement.predicate["verdict"] for i in found}
+def _decided(services: Services, rows: Iterable[RowMapping]) -> dict[int, str]:
+    """Return what reviews among records found, and what became of drafts, by index."""
+    found = {}
+    for row in rows:
+        if field := _DECIDED_IN.get(row["predicate_type"]):
+            said = RecordView(services, row["idx"]).statement.predicate[field]
+            found[row["idx"]] = BECOMES.get(said, said)
+    return found
 
 
 def _event(row: RowMapping, verdicts: Mapping[int, str]) -> Event:
@@ -302,5 +310,5 @@ def stored_file(services: Services, text: str) -> Path:
         )
     blob = services.blobs.get(row["sha256"].hex())
     if blob is None:
-        raise GenopsError(f"the vault never held {asset_id(row['sha256'].hex())}")
+        raise lacking(services, row["sha256"].hex())
     return services.vault.open_path(blob)

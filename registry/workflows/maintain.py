@@ -39,6 +39,7 @@ PROJECTION: tuple[Table, ...] = tuple(
         catalog_tables.ErasureRow,
         catalog_tables.HoldRow,
         catalog_tables.ReattestationRow,
+        catalog_tables.DraftRow,
     )
 )
 """Every table that is a pure function of the log."""

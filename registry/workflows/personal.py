@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import RowMapping
 
 from registry.catalog import queries
+from registry.catalog.drafts import expired
 from registry.core.generation import Blob, Output
 from registry.core.provenance import output_subject
 from registry.core.statements import Statement, Subject
@@ -63,9 +64,7 @@ def read_output(services: Services, view: RecordView, position: int) -> bytes:
     subject = view.statement.subjects[position]
     blob = services.blobs.get(subject.sha256)
     if blob is None:
-        raise MaterialError(
-            f"the vault never held sha256:{subject.sha256}", code="material.missing"
-        )
+        raise lacking(services, subject.sha256)
     data = services.vault.read(blob)
     if not is_personal(subject):
         return data
@@ -75,6 +74,19 @@ def read_output(services: Services, view: RecordView, position: int) -> bytes:
 def read_row(services: Services, row: RowMapping) -> bytes:
     """Return the bytes of an output by its row; raises as `read_output` does."""
     return read_output(services, RecordView(services, row["record_idx"]), row["position"])
+
+
+def lacking(services: Services, sha256: str) -> MaterialError:
+    """Return the error for bytes that the vault's index does not know: expired, or never there."""
+    with read(services.engine) as conn:
+        gone = expired(conn, [bytes.fromhex(sha256)])
+    if gone:
+        return MaterialError(
+            f"sha256:{sha256} was a draft, and expired",
+            code="draft.expired",
+            hint="`genops drafts keep ID` makes it again, if its record can be replayed",
+        )
+    return MaterialError(f"the vault never held sha256:{sha256}", code="material.missing")
 
 
 def personal_material(services: Services, sha256: str) -> bytes | None:

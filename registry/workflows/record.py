@@ -8,7 +8,7 @@ from typing import Any
 
 from registry.core.answers import Receipt
 from registry.core.fingerprint import FingerprintValue
-from registry.core.generation import Blob, Generation, Material, Output
+from registry.core.generation import Blob, Generation, Material, Output, as_draft
 from registry.core.modelsets import modelset_manifest
 from registry.core.provenance import generation_payload
 from registry.errors import InputError, MaterialError
@@ -29,15 +29,18 @@ def record(
     project: str | None = None,
     actor: str | None = None,
     personal: bool = False,
+    draft: bool = False,
 ) -> Receipt:
     """Append a generation to the log; durable on return, outputs and materials included.
 
     `blobs` are the bytes (or files) of materials that the vault is to keep. The outputs of a
-    `personal` one are encrypted under its record's key, and leave no fingerprint. Raises
+    `personal` one are encrypted under its record's key, and leave no fingerprint; those of a
+    `draft` go when nobody keeps them. Raises
     InputError for a generation without outputs or with unusable text, MaterialError when a
     material is called vaulted and its bytes are neither given nor known.
     """
     head = services.head(project, actor)
+    generation = as_draft(generation) if draft else generation
     _check(services, generation)
     stored = _put_all(services, generation, blobs)
     key = new_key(services) if personal else None
@@ -56,7 +59,7 @@ def record(
         invocation_id=generation.invocation_id or head.invocation_id,
         salts=services.salt,
     )
-    return submit(
+    receipt = submit(
         services,
         sealed,
         role="generator",
@@ -65,6 +68,11 @@ def record(
         fingerprints=() if personal else fingerprints_of(services, generation.outputs),
         key=key,
     )
+    for (blob, _), output in zip(outputs, generation.outputs, strict=True):
+        # A draft of the same bytes may have expired between the vault and the log.
+        if not personal and not services.vault.path(blob).exists():
+            services.vault.put(output.data)
+    return receipt
 
 
 def fingerprints_of(services: Services, outputs: Iterable[Output]) -> list[FingerprintValue]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
+from registry.catalog import drafts
+from registry.catalog.projector import ASSET_KINDS
 from registry.core import checkpoints
 from registry.core.digests import sha256_hex
 from registry.core.generation import Blob
@@ -36,6 +39,14 @@ Difference = tuple[int | None, str]
 """A record that differs, by its index, or None for a segment as a whole; and what is wrong."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """What segments hold of one record: for good, and until drafts expire."""
+
+    lasting: Mapping[str, Blob]
+    drafts: Mapping[str, Blob]
+
+
 class SegmentMirror:
     """Writes vault segments, so that `dvc push` carries what was recorded. A `Mirror`."""
 
@@ -52,12 +63,12 @@ class SegmentMirror:
         are not written twice.
         """
         sealed = self._sealed([record.index for record in batch])
-        members: dict[int, Mapping[str, Blob]] = {}
+        members: dict[int, _Members] = {}
         refused: list[GenopsError] = []
         for record in batch:
             try:
                 if record.index not in self._written:
-                    members[record.index] = dict(self._members(record, sealed))
+                    members[record.index] = self._sorted(record, self._members(record, sealed))
             except GenopsError as error:
                 refused.append(_named(record, error))
         for run in _runs(sorted(members)):
@@ -65,11 +76,37 @@ class SegmentMirror:
         for refusal in refused:
             raise refusal
 
-    def _write(self, run: range, members: Mapping[int, Mapping[str, Blob]]) -> None:
-        merged = {path: blob for index in run for path, blob in members[index].items()}
+    def _write(self, run: range, members: Mapping[int, _Members]) -> None:
         note = self._services.reader.checkpoint()
-        write_segment(self._services.vault, run[0], run[-1], merged, checkpoint=note)
+        vault, lasting = self._services.vault, _merged(members[index].lasting for index in run)
+        if passing := _merged(members[index].drafts for index in run):
+            write_segment(vault, run[0], run[-1], passing, checkpoint=note, drafts=True)
+        write_segment(vault, run[0], run[-1], lasting, checkpoint=note)
         self._written.update(run)
+
+    def _sorted(self, record: MirrorRecord, found: Iterable[tuple[str, Blob]]) -> _Members:
+        """Part what a record needs from what goes when nobody keeps it.
+
+        What a draft made or used of other drafts lies beside the records until it expires. What
+        makes it last is a record of its own, which carries it then: another generation, or the
+        record that keeps it.
+        """
+        blobs = dict(found)
+        digests = {blob.sha256 for blob in blobs.values()}
+        with read(self._services.engine) as conn:
+            known = drafts.marked(conn, digests, before=record.index + 1)
+            gone = drafts.expired(conn, map(bytes.fromhex, known))
+        passing = {path: blob for path, blob in blobs.items() if blob.sha256 in known}
+        if _carries_drafts(record.statement):
+            passing = {}
+        lasting = {path: blob for path, blob in blobs.items() if path not in passing}
+        if not drafts.is_draft(record.statement):
+            passing = {}  # what is only said of a draft does not carry it
+        there = {p: b for p, b in passing.items() if bytes.fromhex(b.sha256) not in gone}
+        for blob in (*lasting.values(), *there.values()):
+            if not self._services.vault.path(blob).is_file():
+                self._services.vault.verify(blob)  # says that it is missing: never name it
+        return _Members(lasting, there)
 
     def _sealed(self, indices: Sequence[int]) -> Mapping[int, bytes]:
         query = select(SEALED.c.record_idx, SEALED.c.ciphertext)
@@ -86,10 +123,7 @@ class SegmentMirror:
         yield f"envelopes/{number}.json", vault.put(record.envelope)
         if record.index in sealed:
             yield f"sealed/{number}.bin", vault.put(sealed[record.index])
-        for path, blob in self._blobs(record, number):
-            if not vault.path(blob).is_file():
-                vault.verify(blob)  # says that it is missing: a segment must never name it
-            yield path, blob
+        yield from self._blobs(record, number)
 
     def _blobs(self, record: MirrorRecord, number: str) -> Iterator[tuple[str, Blob]]:
         subjects = record.statement.subjects
@@ -155,6 +189,18 @@ def _altered(services: Services, shelf: Shelf) -> Iterator[Difference]:
 def _index_of(path: str) -> int | None:
     digits = path.rpartition("/")[2][:12]
     return int(digits) if digits.isdecimal() and not path.startswith("materials/") else None
+
+
+def _merged(parts: Iterable[Mapping[str, Blob]]) -> dict[str, Blob]:
+    return {path: blob for part in parts for path, blob in part.items()}
+
+
+def _carries_drafts(statement: Statement) -> bool:
+    """Tell whether a record makes the drafts that it names last."""
+    if statement.predicate_type == drafts.PREDICATE_DRAFT:
+        return bool(statement.predicate["action"] == "keep")
+    making = statement.predicate_type in ASSET_KINDS
+    return making and not drafts.is_draft(statement)
 
 
 def _runs(indices: Iterable[int]) -> Iterator[range]:

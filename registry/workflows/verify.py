@@ -16,6 +16,7 @@ from registry.errors import GenopsError, IntegrityError
 from registry.log.reader import Head
 from registry.store.transaction import read
 from registry.workflows import refs
+from registry.workflows.personal import lacking
 from registry.workflows.services import Services
 from registry.workflows.standing import check_standing
 from registry.workflows.view import RecordView
@@ -68,7 +69,7 @@ def _checked(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
 def _blob(case: _Case) -> str:
     row = case.row
     if row["md5"] is None:
-        raise IntegrityError("the vault has no entry for it", code="vault.unknown")
+        raise lacking(case.services, row["sha256"].hex())
     blob = Blob(row["sha256"].hex(), row["md5"].hex(), row["size"])
     case.services.vault.verify(blob)
     return f"{blob.size} bytes, sha256:{blob.sha256}"

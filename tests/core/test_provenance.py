@@ -229,6 +229,7 @@ OWN: dict[str, dict[str, Any]] = {
     "claim": predicates.claim(HEAD, kind="licence", text="t"),
     "publication": predicates.publication(HEAD, channel="web", published_ms=9, location="here"),
     "release": predicates.release(HEAD, action="release", channel="web", decision=REC),
+    "draft": predicates.draft(HEAD, action="expire", after_hours=720, reason="r"),
     "hold": predicates.hold(HEAD, action="lift", target=ASSET, reason="r"),
     "incident": predicates.incident(HEAD, incident_id=digests.incident_id(ID), state="closed",
                                     reason="r"),

@@ -35,6 +35,13 @@ _TEXTS = {
 }
 
 
+_DRAFTS = {
+    "draft": "a draft: it expires unless it is kept",
+    "kept": "kept",
+    "expired": "expired: a draft that nobody kept",
+}
+
+
 def passport(asset: Passport) -> RenderableType:
     """Return the whole passport."""
     return lines(
@@ -67,6 +74,8 @@ def _nature(asset: Passport) -> str:
         parts.append(size(asset.size))
     if asset.encrypted:
         parts.append("personal: stored encrypted")
+    if asset.draft:
+        parts.append(_DRAFTS[asset.draft])
     return ", ".join(parts)
 
 
