@@ -21,6 +21,7 @@ from registry.core.digests import asset_id, record_id, sha256_hex
 from registry.core.statements import PREDICATE_GENERATION, Subject, predicate_uri
 from registry.errors import GenopsError, InputError
 from registry.similarity.compare import PixelDistance, pixel_distance
+from registry.similarity.media import suffix_of
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.calibration import Bounds, bounds_for
@@ -300,8 +301,7 @@ class _Kept:
 
 def _keep(out: Path, row: RowMapping, made: Replay, stored: bytes | None) -> _Kept:
     out.mkdir(parents=True, exist_ok=True)
-    suffix = {"image/png": ".png", "text/plain": ".txt"}.get(row["media_type"] or "", "")
-    path = out / f"{sha256_hex(made.data)[:12]}{suffix}"
+    path = out / f"{sha256_hex(made.data)[:12]}{suffix_of(row['media_type'])}"
     path.write_bytes(made.data)
     picture = (row["media_type"] or "").startswith("image/")
     sheet = triptych(stored, made.data) if picture and stored is not None else None

@@ -78,6 +78,16 @@ def test_the_verb_by_itself_stays_what_it_is(genops: Genops, home: Path) -> None
     assert (missing.code, missing.json["error"]["code"]) == (2, "usage")
 
 
+def test_a_text_that_is_kept_has_the_suffix_of_one(
+    genops: Genops, home: Path, tmp_path: Path
+) -> None:
+    text = home.parent / "0.txt"
+    ran = genops("reproduce", text, "--out", tmp_path, "--home", home, "--json")
+    (kept,) = tmp_path.iterdir()
+    assert (kept.suffix, kept.read_bytes()) == (".txt", text.read_bytes())
+    assert ran.json["path"] == str(kept)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
