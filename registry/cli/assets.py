@@ -63,8 +63,8 @@ def record(
     encrypted, and `find` does not know it.
 
     For example:
-      genops record poster.psd --parent 3f2a9c81 --contribution typography --contribution logo
-      genops record retouched.png --parent 3f2a9c81 --contribution retouched --note "skin"
+      genops record poster.psd --parent 3f2a9c81 --contribution logo
+      genops record edit.png --parent 3f2a9c81 --contribution retouched
       genops record logo.png --project spring --campaign launch
       genops record portrait.jpg --personal --note "model release 12"
     """
