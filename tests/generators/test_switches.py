@@ -51,9 +51,15 @@ def test_what_a_record_does_not_name_stays_as_it_is() -> None:
 def test_cuda_is_settled_and_says_what_was_set() -> None:
     said = switches.settle("cuda:1")
     assert said == switches.STEADY
-    assert switches._cuda_switches() == said["cuda"]
+    found = switches.state()
     assert torch.are_deterministic_algorithms_enabled()
-    assert switches.state()["attention"] == said["attention"]
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    assert [name for name, on in found["attention"].items() if on] == ["math"]
+    assert switches._cuda_switches() == said["cuda"]
 
 
 def test_nothing_is_changed_for_a_processor() -> None:
