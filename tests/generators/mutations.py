@@ -483,7 +483,7 @@ def scheduler_swapped(at: Scene) -> None:
 @mutation(None)
 def scheduler_configured(at: Scene) -> None:
     config = at.pipe.scheduler.config
-    at.pipe.scheduler = type(at.pipe.scheduler).from_config(config, timestep_spacing="trailing")
+    at.pipe.scheduler = type(at.pipe.scheduler).from_config(config, steps_offset=0)
 
 
 @mutation("scheduler.alphas_cumprod")
