@@ -95,6 +95,7 @@ def test_drafts_that_nobody_kept_go_whole_and_their_records_stay(
 ) -> None:
     kept, gone, other = drafted(registry, generation, 1, 2, 3)
     plain = registry.record(generation(4)).assets[0]
+    registry.taint(gone, reason="not ours")  # what is only said of a draft does not carry it
     registry.sync_mirrors(["vault"])
     assert in_segments(registry, drafts=True) == digests(kept, gone, other)
     assert digests(plain) <= in_segments(registry, drafts=False)
@@ -110,6 +111,7 @@ def test_drafts_that_nobody_kept_go_whole_and_their_records_stay(
     }  # fmt: skip
     passport = registry.get(gone)
     assert (passport.draft, passport.events[-1].summary) == ("expired", "expired")
+    assert passport.taints
     assert registry.get(kept).draft == "kept"
     assert registry.get(plain).draft is None
     with pytest.raises(MaterialError) as caught:
