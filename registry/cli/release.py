@@ -43,7 +43,7 @@ def review(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Approve or reject an asset, as a signed record of the reviewer.
+    """Approve or reject an asset, by the key of a reviewer.
 
     The newest review counts. A campaign makes variants of approved masters only.
 
