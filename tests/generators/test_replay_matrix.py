@@ -43,7 +43,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         yield Studio(registry, shots)
 
 
-AFRESH = ("txt2img", "controlnet", "sdxl", "flux", "sd3")
+AFRESH = ("txt2img", "sdxl", "flux", "sd3")
 """One of each family: a process that has loaded nothing yet costs seconds."""
 
 
