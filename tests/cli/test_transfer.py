@@ -53,7 +53,7 @@ def test_a_registry_is_exported_backed_up_and_imported(
     assert "2, all checked" in text
     assert "it has no keys" in text
     assert fits("upgrade", genops("upgrade", "--home", home, "--json"))["backup"] is None
-    assert "(schema 0002)" in genops("upgrade", "--home", home).out
+    assert "(schema 0003)" in genops("upgrade", "--home", home).out
 
 
 def test_a_backup_without_a_passphrase_is_refused_where_nobody_can_be_asked(
