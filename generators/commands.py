@@ -75,9 +75,7 @@ def generate(
             steps=steps,
             guidance_scale=guidance,
         )
-        receipt = shoot(
-            registry, request, project=project, campaign=campaign, draft=draft, out=out
-        )
+        receipt = shoot(registry, request, project=project, campaign=campaign, draft=draft, out=out)
     emit(receipt, _text, as_json=json)
 
 
