@@ -147,6 +147,16 @@ class RecordedPipeline:
         with self._session.exclusively():
             return loras.load(self._pipe, self._pipe.load_lora_weights, args, options)
 
+    def load_textual_inversion(self, *args: Any, **options: Any) -> Any:
+        """Load a textual inversion as the pipeline does, and remember the file that it came from.
+
+        A replay loads safetensors alone: of another file, or of tensors, the record gives a reason.
+        """
+        from generators.capture import inversions
+
+        with self._session.exclusively():
+            return inversions.load(self._pipe, args, options)
+
     def to(self, *args: Any, **options: Any) -> RecordedPipeline:
         """Move or cast the pipeline; returns the wrapper, so that recording goes on."""
         self._pipe.to(*args, **options)

@@ -14,12 +14,13 @@ import torch
 from diffusers import SchedulerMixin
 from torch.nn import Module
 
-from generators.capture import faults, origins
+from generators.capture import faults, inversions, origins
+from generators.capture.additions import Addition, Additions
 from generators.capture.assemblies import AssemblyWatch
 from generators.capture.classes import ClassWatch
 from generators.capture.modules import ModuleState, ModuleWatch, Walk, walk
 from generators.capture.namespaces import NAMESPACES
-from generators.capture.references import REFERENCES, Comparison, FingerprintWatch
+from generators.capture.references import REFERENCES, Comparison, FingerprintWatch, version_of
 from generators.capture.schedulers import SchedulerWatch
 from generators.capture.trusted import is_library_class, qualified
 from generators.files import Content
@@ -55,13 +56,15 @@ class Findings:
     """What was read off the components.
 
     `places` says in which material each lies, `states` what each is, `scheduler` its class and
-    configuration; `contents` are the materials, `reasons` why a replay would differ.
+    configuration; `added` what was loaded on top, by field of the record; `contents` are the
+    materials, `reasons` why a replay would differ.
     """
 
     walks: dict[str, Walk]
     places: dict[str, Any] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     scheduler: dict[str, Any] | None = None
+    added: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     contents: list[Content] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
@@ -72,7 +75,7 @@ class ComponentReader:
     def __init__(self, declared: Mapping[str, Path]) -> None:
         self._declared = declared
         self._watches: dict[str, ModuleWatch] = {}
-        self._compared: dict[str, tuple[ModuleState, str, Comparison]] = {}
+        self._compared: dict[str, tuple[ModuleState, tuple[str, str], Comparison]] = {}
         self._standing: dict[str, tuple[ModuleState, list[str]]] = {}
         self._others = FingerprintWatch()
         self._classes = ClassWatch()
@@ -94,10 +97,12 @@ class ComponentReader:
             name: {"ref": place.material, "subfolder": place.subfolder}
             for name, place in found.places.items()
         }
+        added = _added(parts, found, findings)
         for name, module in parts.modules.items():
-            self._read_module(name, module, states[name], found.places.get(name), findings)
+            place, addition = found.places.get(name), added.get(name)
+            self._read_module(name, module, states[name], place, addition, findings)
         for name, other in parts.others.items():
-            self._read_other(name, other, found.places.get(name), findings)
+            self._read_other(name, other, found.places.get(name), added.get(name), findings)
         return findings
 
     def _state(self, name: str, module: Module, findings: Findings) -> ModuleState:
@@ -142,30 +147,47 @@ class ComponentReader:
         module: Module,
         state: ModuleState,
         place: origins.Place | None,
+        added: Addition | None,
         findings: Findings,
     ) -> None:
         described = findings.states[name] = _described(state)
         if place is None or not place.version:
             return
         # The same object means the same state: the watch makes a new one after every change.
-        before = self._compared.get(name)
-        if before is None or before[0] is not state or before[1] != place.version:
-            compared = REFERENCES.compare_module(name, module, state, place)
-            before = self._compared[name] = (state, place.version, compared)
+        before, version = self._compared.get(name), (place.version, version_of(added))
+        if before is None or before[0] is not state or before[1] != version:
+            compared = REFERENCES.compare_module(name, module, state, place, added)
+            before = self._compared[name] = (state, version, compared)
         compared = before[2]
         findings.reasons += compared.reasons
         if compared.settings:
             described["settings"] = compared.settings
 
     def _read_other(
-        self, name: str, other: Any, place: origins.Place | None, findings: Findings
+        self,
+        name: str,
+        other: Any,
+        place: origins.Place | None,
+        added: Addition | None,
+        findings: Findings,
     ) -> None:
         findings.states[name] = {"class": qualified(type(other))}
         if isinstance(other, SchedulerMixin):
             findings.reasons += self._schedulers.describe(name, other)[1]
         if place is not None and place.version:
             live = self._others.of(name, other)
-            findings.reasons += REFERENCES.compare_other(name, other, live, place)
+            findings.reasons += REFERENCES.compare_other(name, other, live, place, added)
+
+
+def _added(parts: Parts, found: origins.Origins, findings: Findings) -> Mapping[str, Addition]:
+    """Note what was loaded on top of the folders; return it by component."""
+    places = {name: place for name, place in found.places.items() if place.version}
+    additions = Additions()
+    additions.take(inversions.describe(parts.modules | parts.others, places))
+    findings.added = additions.entries
+    findings.contents += additions.contents
+    findings.reasons += additions.reasons
+    return additions.by_component
 
 
 def _index(pipe: Any) -> Any:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from torch.nn import Module
 
+    from generators.capture.additions import Addition
+
 _LOADING = threading.Lock()
 
 
@@ -55,25 +57,42 @@ class References:
         self._others: dict[tuple[Any, ...], str] = {}
 
     def compare_module(
-        self, name: str, component: Module, live: ModuleState, place: Place
+        self,
+        name: str,
+        component: Module,
+        live: ModuleState,
+        place: Place,
+        added: Addition | None = None,
     ) -> Comparison:
-        """Compare a module, by its state, with what its folder loads to."""
-        key = (live.cls, live.dtype, place.version)
+        """Compare a module, by its state, with what its folder and what was added load to."""
+        key = (live.cls, live.dtype, place.version, version_of(added))
         if key not in self._modules:
             loaded = load_module(type(component), place.folder, live.dtype)
+            if added is not None:
+                added.put(loaded)
+                loaded.eval()
             self._modules[key] = state_of(loaded, walk(loaded))
         return _compare(name, live, self._modules[key])
 
-    def compare_other(self, name: str, component: Any, live: str, place: Place) -> list[str]:
+    def compare_other(
+        self, name: str, component: Any, live: str, place: Place, added: Addition | None = None
+    ) -> list[str]:
         """Compare a tokenizer or processor, by its fingerprint, with its folder; return reasons."""
-        key = (type(component), place.version)
+        key = (type(component), place.version, version_of(added))
         if key not in self._others:
             with quiet_loading():
                 loaded = type(component).from_pretrained(place.folder, local_files_only=True)
+            if added is not None:
+                added.put(loaded)
             self._others[key] = fingerprint(loaded)
         if live != self._others[key]:
             return [f"{name} differs from the one in its folder"]
         return []
+
+
+def version_of(added: Addition | None) -> str:
+    """Return the version of an addition, "" for none."""
+    return "" if added is None else added.version
 
 
 def load_module(cls: Any, folder: Path, dtype: str) -> Any:

@@ -132,6 +132,7 @@ class Session:
             },
             "components": findings.places,
             "scheduler": findings.scheduler,
+            **findings.added,
         }
 
     def _declared_contents(self) -> list[Content]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from generators.capture.modules import (
     walk,
 )
 from generators.capture.references import load_module, quiet_loading
+from generators.rebuild import additions
 from generators.rebuild.plan import Plan, library_class
 from registry.errors import InputError, MaterialError
 
@@ -26,7 +28,7 @@ from registry.errors import InputError, MaterialError
 def build(plan: Plan, workdir: Path) -> Any:
     """Put the recorded pipeline together and hold it against the record."""
     parts = dict.fromkeys(plan.external["pipeline"]["absent"])
-    parts |= {name: component(name, plan) for name in plan.external["components"]}
+    parts |= _components(plan)
     scheduler = plan.external["scheduler"]
     if scheduler is not None:
         parts["scheduler"] = library_class(scheduler["class"]).from_config(scheduler["config"])
@@ -57,8 +59,20 @@ def settle(name: str, module: Module, plan: Plan) -> None:
     _check(name, module, plan)
 
 
-def component(name: str, plan: Plan) -> Any:
-    """Load a component from its material; MaterialError (`material.unloadable`) if damaged."""
+def _components(plan: Plan) -> dict[str, Any]:
+    """Load all components: tokenizers first, which text encoders are taught together with."""
+    states = plan.internal["components"]
+    parts: dict[str, Any] = {}
+    for name in sorted(plan.external["components"], key=lambda one: "tensors" in states[one]):
+        parts[name] = component(name, plan, partial(additions.put, name, parts, plan))
+    return parts
+
+
+def component(name: str, plan: Plan, add: Callable[[Module], None] | None = None) -> Any:
+    """Load a component from its material; MaterialError (`material.unloadable`) if damaged.
+
+    `add` puts on a module what does not lie in its folder.
+    """
     place, state = plan.external["components"][name], plan.internal["components"][name]
     folder = plan.path(place["ref"]) / place["subfolder"]
     cls = library_class(state["class"])
@@ -73,6 +87,8 @@ def component(name: str, plan: Plan) -> Any:
             code="material.unloadable",
             hint="The material is damaged, or needs the library versions of the record.",
         ) from error
+    if add is not None:
+        add(module)
     _set_again(module, state.get("settings", {}))
     return module.to(plan.device_of(name))
 
@@ -156,7 +172,9 @@ def _check(name: str, module: Module, plan: Plan) -> None:
     rebuilt = state_of(module, walk(module))
     differing = []
     if rebuilt.weights.sha256 != recorded["tensors"]["sha256"]:
-        differing.append((plan.external["components"][name]["ref"], name))
+        sources = [plan.external["components"][name]["ref"], *additions.refs(name, plan)]
+        if not plan.replaced.intersection(sources):
+            differing.append((" with ".join(sources), name))
     files = {entry["adapter"]: entry["ref"] for entry in plan.external["loras"]}
     for adapter, tensors in rebuilt.adapters.items():
         known = recorded["adapters"].get(adapter)

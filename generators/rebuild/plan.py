@@ -18,6 +18,8 @@ from registry.errors import InputError, MaterialError
 
 CLASS_PACKAGES = frozenset({"diffusers", "transformers"})
 SPECIAL_OVERRIDES = frozenset({"seed", "loras", "replaced"})
+ADDED = ("embeddings",)
+"""Fields of what was loaded on top of components; records without it lack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Plan:
         paths = {name: str(self.materials.get(name)) for name in sorted(self.replaced)}
         parts = [
             {key: self.external[key] for key in keys},
+            {key: self.external[key] for key in ADDED if key in self.external},
             self.internal["components"],
             self.device,
         ]
