@@ -157,6 +157,13 @@ class RecordedPipeline:
         with self._session.exclusively():
             return inversions.load(self._pipe, args, options)
 
+    def load_ip_adapter(self, *args: Any, **options: Any) -> Any:
+        """Load IP-adapters as the pipeline does, and remember the files that they came from."""
+        from generators.capture import ip_adapters
+
+        with self._session.exclusively():
+            return ip_adapters.load(self._pipe, args, options)
+
     def to(self, *args: Any, **options: Any) -> RecordedPipeline:
         """Move or cast the pipeline; returns the wrapper, so that recording goes on."""
         self._pipe.to(*args, **options)

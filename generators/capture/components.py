@@ -5,6 +5,7 @@ Everything here is read off live objects; nothing runs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,13 +15,19 @@ import torch
 from diffusers import SchedulerMixin
 from torch.nn import Module
 
-from generators.capture import faults, inversions, origins
+from generators.capture import faults, inversions, ip_adapters, origins
 from generators.capture.additions import Addition, Additions
 from generators.capture.assemblies import AssemblyWatch
 from generators.capture.classes import ClassWatch
 from generators.capture.modules import ModuleState, ModuleWatch, Walk, walk
 from generators.capture.namespaces import NAMESPACES
-from generators.capture.references import REFERENCES, Comparison, FingerprintWatch, version_of
+from generators.capture.references import (
+    REFERENCES,
+    Comparison,
+    FingerprintWatch,
+    fingerprint,
+    version_of,
+)
 from generators.capture.schedulers import SchedulerWatch
 from generators.capture.trusted import is_library_class, qualified
 from generators.files import Content
@@ -90,7 +97,10 @@ class ComponentReader:
         if parts.scheduler is not None:
             findings.scheduler, reasons = self._schedulers.describe("scheduler", parts.scheduler)
             findings.reasons += reasons
-        found = origins.trace(parts.modules | parts.others, _index(pipe), self._declared)
+        components = parts.modules | parts.others
+        made = ip_adapters.made(components)
+        loaded = {name: part for name, part in components.items() if name not in made}
+        found = origins.trace(loaded, _index(pipe), self._declared)
         findings.contents += found.contents
         findings.reasons += found.reasons
         findings.places = {
@@ -103,6 +113,9 @@ class ComponentReader:
             self._read_module(name, module, states[name], place, addition, findings)
         for name, other in parts.others.items():
             self._read_other(name, other, found.places.get(name), added.get(name), findings)
+        for name, side in made.items():
+            if self._others.of(name, components[name]) != _made_fingerprint(side):
+                findings.reasons.append(f"{name} differs from the one that was made for it")
         return findings
 
     def _state(self, name: str, module: Module, findings: Findings) -> ModuleState:
@@ -179,11 +192,19 @@ class ComponentReader:
             findings.reasons += REFERENCES.compare_other(name, other, live, place, added)
 
 
+@functools.cache
+def _made_fingerprint(side: int) -> str:
+    """Return the fingerprint of the processor that `load_ip_adapter` makes."""
+    return fingerprint(ip_adapters.make_extractor(side))
+
+
 def _added(parts: Parts, found: origins.Origins, findings: Findings) -> Mapping[str, Addition]:
     """Note what was loaded on top of the folders; return it by component."""
     places = {name: place for name, place in found.places.items() if place.version}
     additions = Additions()
-    additions.take(inversions.describe(parts.modules | parts.others, places))
+    components = parts.modules | parts.others
+    additions.take(inversions.describe(components, places))
+    additions.take(ip_adapters.describe(components, findings.walks))
     findings.added = additions.entries
     findings.contents += additions.contents
     findings.reasons += additions.reasons

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from registry.errors import MaterialError
 BASE = "model/base"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb", ".tflite"})
 """Formats that a replay does not load: they run code, or belong to another framework."""
+_KNOWN: weakref.WeakKeyDictionary[Any, Path | None] = weakref.WeakKeyDictionary()
 _SNAPSHOT = re.compile(r"models--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
 
 
@@ -89,8 +91,15 @@ def hub_uri(folder: Path) -> str:
     return f"pkg:huggingface/{found['name'].replace('--', '/')}@{found['commit']}"
 
 
+def remember(component: Any, folder: Path | None) -> None:
+    """Note the folder that a component was loaded from, where its loader notes another."""
+    _KNOWN[component] = folder
+
+
 def _source(component: Any) -> Path | None:
     """Return the folder that a loader noted on what it loaded."""
+    if isinstance(component, Module) and component in _KNOWN:
+        return _KNOWN[component]
     config = getattr(component, "config", None)
     noted = config.get("_name_or_path") if isinstance(config, Mapping) else None
     noted = noted or getattr(component, "name_or_path", None)

@@ -69,7 +69,10 @@ class References:
         if key not in self._modules:
             loaded = load_module(type(component), place.folder, live.dtype)
             if added is not None:
-                added.put(loaded)
+                try:
+                    added.put(loaded)
+                except Exception as error:  # noqa: BLE001 (loaders raise whatever they stumble over)
+                    return Comparison({}, (f"{name} cannot be made again: {type(error).__name__}",))
                 loaded.eval()
             self._modules[key] = state_of(loaded, walk(loaded))
         return _compare(name, live, self._modules[key])

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.nn import Module
 
-from generators.capture import inversions
+from generators.capture import inversions, ip_adapters
 from generators.rebuild.plan import Plan
 from registry.errors import MaterialError
 
@@ -30,10 +30,32 @@ def put(name: str, parts: Mapping[str, Any], plan: Plan, module: Module) -> None
                 f"{entry['ref']} teaches other tokens than were recorded", code="material.differs"
             )
 
+    adapters = [entry["ref"] for entry in _ip_adapters(name, plan)]
+    if adapters:
+        try:
+            ip_adapters.put(module, [plan.path(ref) for ref in adapters])
+        except MaterialError:
+            raise
+        except Exception as error:
+            raise _unloadable(" with ".join(adapters), error) from error
+
+
+def made(plan: Plan) -> dict[str, Any]:
+    """Make the components that a loader made, of no file."""
+    entries = plan.external.get("made", ())
+    return {entry["component"]: ip_adapters.make_extractor(entry["side"]) for entry in entries}
+
 
 def refs(name: str, plan: Plan) -> list[str]:
     """Return the materials of what was added to component `name`."""
-    return [entry["ref"] for entry in _inversions(name, plan) if "ref" in entry]
+    entries = [*_inversions(name, plan), *_ip_adapters(name, plan)]
+    return [entry["ref"] for entry in entries if "ref" in entry]
+
+
+def _ip_adapters(name: str, plan: Plan) -> Iterator[Mapping[str, Any]]:
+    for entry in plan.external.get("ip_adapters", ()):
+        if entry["component"] == name:
+            yield entry
 
 
 def _inversions(name: str, plan: Plan) -> Iterator[Mapping[str, Any]]:

@@ -28,13 +28,13 @@ from registry.errors import InputError, MaterialError
 def build(plan: Plan, workdir: Path) -> Any:
     """Put the recorded pipeline together and hold it against the record."""
     parts = dict.fromkeys(plan.external["pipeline"]["absent"])
-    parts |= _components(plan)
+    parts |= _components(plan) | additions.made(plan)
     scheduler = plan.external["scheduler"]
     if scheduler is not None:
         parts["scheduler"] = library_class(scheduler["class"]).from_config(scheduler["config"])
     recorded = plan.external["pipeline"]
     cls = library_class(recorded["class"])
-    missing = plan.internal["components"].keys() - plan.external["components"].keys()
+    missing = plan.internal["components"].keys() - parts.keys()
     if missing:
         raise MaterialError(
             f"no material holds {', '.join(sorted(missing))}", code="material.missing"

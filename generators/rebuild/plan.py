@@ -18,7 +18,7 @@ from registry.errors import InputError, MaterialError
 
 CLASS_PACKAGES = frozenset({"diffusers", "transformers"})
 SPECIAL_OVERRIDES = frozenset({"seed", "loras", "replaced"})
-ADDED = ("embeddings",)
+ADDED = ("embeddings", "ip_adapters", "made")
 """Fields of what was loaded on top of components; records without it lack them."""
 
 

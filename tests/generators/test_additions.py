@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,12 @@ Load = Callable[..., Any]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("additions")
-    pipelines.save("txt2img", place / "txt2img")
+    for kind in ("txt2img", "ip-adapter"):
+        pipelines.save(kind, place / kind)
+    shutil.copytree(place / "ip-adapter" / "image_encoder", place / "models" / "image_encoder")
+    pipe = pipelines.load("ip-adapter", place / "ip-adapter")
+    for number in range(2):
+        pipelines.ip_adapter_file(pipe, place / "models" / f"{number}.safetensors", number)
     return place
 
 
@@ -222,3 +228,144 @@ def test_a_replaced_file_is_not_held_against_the_record(
     request = job(memory, shoot(taught, memory), tmp_path / "job", {"replaced": [ref]})
     pipelines.embedding_file(request.materials[ref], seed=2)
     assert replay(request) != digests(memory.last)
+
+
+# IP-adapters.
+
+
+def look(pipe: Any, memory: Memory, **options: Any) -> Generation:
+    pipe(**pipelines.arguments("ip-adapter", seed=3, **options))
+    return memory.last
+
+
+def with_eyes(folder: Path, memory: Memory) -> Any:
+    """One adapter, for a pipeline that has an image encoder in its folder."""
+    pipe = fresh(folder, memory, "ip-adapter")
+    pipe.load_ip_adapter(str(folder), subfolder="models", weight_name="0.safetensors")
+    pipe.set_ip_adapter_scale(0.6)
+    return pipe
+
+
+def with_all_that_is_needed(folder: Path, memory: Memory) -> Any:
+    """One adapter, for a pipeline that gets image encoder and feature extractor along with it."""
+    pipe = fresh(folder, memory)
+    pipe.load_ip_adapter(folder, subfolder="models", weight_name="1.safetensors")
+    return pipe
+
+
+def with_two_and_a_lora(folder: Path, memory: Memory) -> Any:
+    pipe = fresh(folder, memory, "ip-adapter")
+    lora = folder / "lora.safetensors"
+    if not lora.exists():
+        pipelines.lora_file("txt2img", pipelines.load("txt2img", folder / "txt2img"), lora)
+    pipe.load_lora_weights(lora, adapter_name="made")
+    files = ["0.safetensors", "1.safetensors"]
+    pipe.load_ip_adapter(str(folder / "models"), subfolder="", weight_name=files)
+    pipe.set_ip_adapter_scale([0.6, {"up": {"block_0": [0.0, 0.5]}}])
+    return pipe
+
+
+BOTH = {"ip_adapter_image": [pipelines.picture(1), pipelines.picture(2)]}
+
+
+def test_ip_adapters_are_materials_and_are_replayed_to_the_byte_in_a_fresh_process(
+    folder: Path, memory: Memory, tmp_path: Path
+) -> None:
+    shots = [
+        look(with_eyes(folder, memory), memory),
+        look(with_all_that_is_needed(folder, memory), memory),
+        look(with_two_and_a_lora(folder, memory), memory, **BOTH),
+    ]
+    assert [shot.reasons for shot in shots] == [(), (), ()]
+    used = [[m.name for m in shot.materials if m.kind == "model"] for shot in shots]
+    assert used == [
+        ["model/base", "model/ip-adapter"],
+        ["model/base", "model/image_encoder", "model/ip-adapter"],
+        ["model/base", "model/ip-adapter-0", "model/ip-adapter-1"],
+    ]
+    assert shots[0].external["ip_adapters"] == [
+        {"ref": "model/ip-adapter", "component": "unet", "scale": 0.6}
+    ]
+    jobs = [job(memory, shot, tmp_path / str(n)) for n, shot in enumerate(shots)]
+    assert replay_afresh(jobs, tmp_path) == [digests(shot) for shot in shots]
+
+
+def test_the_scale_of_an_ip_adapter_is_recorded_and_changes_the_picture(
+    folder: Path, memory: Memory, tmp_path: Path
+) -> None:
+    pipe = with_eyes(folder, memory)
+    first = look(pipe, memory)
+    pipe.set_ip_adapter_scale(0.2)
+    second = look(pipe, memory)
+    assert second.external["ip_adapters"][0]["scale"] == 0.2
+    assert digests(second) != digests(first)
+    assert replay(job(memory, second, tmp_path)) == digests(second)
+
+
+def unknown_adapter(folder: Path, memory: Memory) -> Any:
+    pipe = fresh(folder, memory, "ip-adapter")
+    pipe.unwrapped.load_ip_adapter(str(folder), subfolder="models", weight_name="0.safetensors")
+    return pipe
+
+
+def adapter_from_memory(folder: Path, memory: Memory) -> Any:
+    pipe = fresh(folder, memory, "ip-adapter")
+    tensors: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, tensor in load_file(folder / "models" / "0.safetensors").items():
+        group, _, rest = name.partition(".")
+        tensors[group][rest] = tensor
+    pipe.load_ip_adapter(tensors, subfolder="", weight_name="0.safetensors")
+    return pipe
+
+
+def adapter_written(folder: Path, memory: Memory) -> Any:
+    pipe = with_eyes(folder, memory)
+    pipe.unet.encoder_hid_proj.image_projection_layers[0].norm.weight.data *= 1.01
+    return pipe
+
+
+def extractor_changed(folder: Path, memory: Memory) -> Any:
+    pipe = with_all_that_is_needed(folder, memory)
+    pipe.feature_extractor.do_normalize = False
+    return pipe
+
+
+def encoder_written(folder: Path, memory: Memory) -> Any:
+    pipe = with_all_that_is_needed(folder, memory)
+    pipe.image_encoder.visual_projection.weight.data *= 1.01
+    return pipe
+
+
+@pytest.mark.parametrize(
+    ("dress", "reason"),
+    [
+        (unknown_adapter, "unet has other layers than its folder gives"),
+        (adapter_from_memory, "IP-adapter of unet was not loaded from a known file"),
+        (adapter_from_memory, "unet has other layers than its folder gives"),
+        (adapter_written, "weights of unet differ from those in its folder"),
+        (extractor_changed, "feature_extractor differs from the one that was made for it"),
+        (encoder_written, "weights of image_encoder differ from those in its folder"),
+    ],
+)
+def test_an_ip_adapter_that_its_file_does_not_give_is_a_reason(
+    folder: Path, memory: Memory, dress: Load, reason: str
+) -> None:
+    assert reason in look(dress(folder, memory), memory).reasons
+
+
+@pytest.mark.parametrize("damage", [altered, truncated, Path.unlink])
+def test_a_changed_ip_adapter_is_refused_by_name(
+    folder: Path, memory: Memory, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    request = job(memory, look(with_eyes(folder, memory), memory), tmp_path)
+    damage(request.materials["model/ip-adapter"])
+    with pytest.raises(MaterialError) as caught:
+        replay(request)
+    assert "model/ip-adapter" in caught.value.message
+
+
+def test_a_pipeline_whose_adapter_was_unloaded_has_none(folder: Path, memory: Memory) -> None:
+    pipe = with_eyes(folder, memory)
+    pipe.unload_ip_adapter()
+    pipe(**pipelines.arguments("txt2img", seed=3))
+    assert "ip_adapters" not in memory.last.external

@@ -1,6 +1,7 @@
 """What a replay does not put on again: the record says so, and a saved pipeline is a way around.
 
-Textual inversions, LoRAs that were fused, and IP-adapters change components in place.
+LoRAs that were fused change components in place, and so do textual inversions and IP-adapters: those
+that were loaded past the wrapper came from nowhere.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def worker() -> Iterator[ReplayWorker]:
 
 
 def inversion(pipe: Any, folder: Path) -> None:
-    pipe.load_textual_inversion(str(pipelines.embedding_file(folder / "brand.safetensors")))
+    file = pipelines.embedding_file(folder / "brand.safetensors")
+    getattr(pipe, "unwrapped", pipe).load_textual_inversion(str(file))  # past the wrapper
 
 
 def fused(pipe: Any, folder: Path) -> None:
@@ -55,7 +57,7 @@ def fused_and_unloaded(pipe: Any, folder: Path) -> None:
 
 def ip_adapter(pipe: Any, folder: Path) -> None:
     file = pipelines.ip_adapter_file(pipe, folder / "ip.safetensors")
-    pipe.load_ip_adapter(
+    pipe.unwrapped.load_ip_adapter(  # past the wrapper
         str(folder), subfolder="", weight_name=file.name, image_encoder_folder=None
     )
 
