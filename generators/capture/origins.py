@@ -11,13 +11,13 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch.nn import Module
 
-from generators.files import Content, files_below, folder_material
+from generators.files import VAULT_LIMIT_BYTES, Content, file_material, files_below, folder_material
 from registry.errors import MaterialError
 
 BASE = "model/base"
@@ -53,14 +53,19 @@ def trace(components: Mapping[str, Any], index: Any, declared: Mapping[str, Path
     """Find the folders of components (scheduler and absent ones left out).
 
     `index` is the pipeline's own `_name_or_path`; `declared` names folders by material
-    (`model/base`, `vae/vae`, …) where the loaders left no path.
+    (`model/base`, `vae/vae`, …) where the loaders left no path. A file in the place of a folder is
+    what `from_single_file` read: it is named, and is a reason, since a replay loads folders.
     """
     origins = Origins()
     sources = {name: _source(component) for name, component in components.items()}
+    single = {name: path for name, path in declared.items() if path.is_file()}
     base = declared.get(BASE) or _base_folder(sources, index)
     shared: dict[Path, str] = {}
     for name, component in components.items():
         material = material_name(name)
+        if material in single or (BASE in single and sources[name] is None):
+            _name_file(name, material if material in single else BASE, single, origins)
+            continue
         folder = declared.get(material) or sources[name]
         if base is not None and (folder is None or folder == base / name):
             material, folder = BASE, base / name
@@ -138,6 +143,24 @@ def _add_contents(origins: Origins, base: Path | None) -> None:
         origins.contents.append(content)
         for name in names:
             origins.places[name] = _versioned(origins.places[name], content)
+
+
+def _name_file(name: str, material: str, files: Mapping[str, Path], origins: Origins) -> None:
+    """Name the single file that a component was loaded from, and say that a replay cannot."""
+    origins.reasons.append(
+        f"{name} was loaded from a single file, {material}: "
+        "save the pipeline and declare its folder"
+    )
+    if any(content.material.name == material for content in origins.contents):
+        return
+    try:
+        content = file_material(material, material.partition("/")[0], files[material])
+    except MaterialError as error:
+        origins.reasons.append(error.message)
+        return
+    if files[material].stat().st_size > VAULT_LIMIT_BYTES:
+        content = Content(replace(content.material, storage="referenced"), ())
+    origins.contents.append(content)
 
 
 def _weights(folder: Path) -> Iterator[Path]:

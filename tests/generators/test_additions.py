@@ -369,3 +369,42 @@ def test_a_pipeline_whose_adapter_was_unloaded_has_none(folder: Path, memory: Me
     pipe.unload_ip_adapter()
     pipe(**pipelines.arguments("txt2img", seed=3))
     assert "ip_adapters" not in memory.last.external
+
+
+# Pipelines from single files.
+
+
+def from_single_file(folder: Path) -> tuple[Any, Path]:
+    """Load a pipeline whose UNet is in one file; return it, and the file."""
+    import diffusers
+
+    base = folder / "txt2img"
+    file = folder / "single.safetensors"
+    shutil.copyfile(base / "unet" / "diffusion_pytorch_model.safetensors", file)
+    options = {"config": str(base), "local_files_only": True}
+    unet = diffusers.UNet2DConditionModel.from_single_file(str(file), subfolder="unet", **options)
+    return pipelines.load("txt2img", base, unet=unet.eval()), file
+
+
+@pytest.mark.parametrize("material", ["model/base", "model/unet"])
+def test_a_single_file_is_named_and_is_a_reason(
+    folder: Path, memory: Memory, material: str
+) -> None:
+    pipe, file = from_single_file(folder)
+    generation = shoot(recorded(pipe, memory, materials={material: file}), memory)
+    (named,) = [one for one in generation.materials if one.name == material]
+    assert named.sha256 == sha256_hex(file.read_bytes())
+    assert generation.reasons == (
+        f"unet was loaded from a single file, {material}: save the pipeline and declare its folder",
+    )
+
+
+def test_a_folder_that_was_saved_from_a_single_file_is_replayed(
+    folder: Path, memory: Memory, tmp_path: Path
+) -> None:
+    pipe, _ = from_single_file(folder)
+    pipe.save_pretrained(tmp_path / "saved")
+    saved = {"model/base": tmp_path / "saved"}
+    generation = shoot(recorded(pipe, memory, materials=saved), memory)
+    assert generation.reasons == ()
+    assert replay(job(memory, generation, tmp_path)) == digests(generation)

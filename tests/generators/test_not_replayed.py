@@ -1,7 +1,7 @@
 """What a replay does not put on again: the record says so, and a saved pipeline is a way around.
 
-LoRAs that were fused change components in place, and so do textual inversions and IP-adapters: those
-that were loaded past the wrapper came from nowhere.
+LoRAs that were fused change components in place, and so do textual inversions and IP-adapters;
+those that were loaded past the wrapper came from nowhere.
 """
 
 from __future__ import annotations
