@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = chosen.out or (None if chosen.quick or chosen.only else RESULTS)
     if out is not None:
         command = f"python -m bench{' --quick' if chosen.quick else ''}"
+        command += " --pictures FOLDER" if chosen.pictures else ""
         out.write_text(report.page(subjects, facts, command), "utf-8")
     return 0
 
