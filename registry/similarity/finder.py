@@ -167,10 +167,15 @@ def _alike(
 def _nearest(
     index: HammingIndex, values: Mapping[str, bytes], radius: int
 ) -> list[tuple[str, int, str]]:
-    """Return (hex SHA-256, distance, transform), nearest first, each asset by its best variant."""
+    """Return (hex SHA-256, distance, transform), nearest first, each asset by its best variant.
+
+    A transform is believed within `MATCH_BITS` only: there are many, and chance has as many tries.
+    """
     best: dict[str, tuple[int, str]] = {}
     for transform, value in values.items():
-        for sha256, distance in index.search(value, radius):
+        for sha256, distance in index.search(
+            value, min(radius, MATCH_BITS) if transform else radius
+        ):
             if sha256 not in best or distance < best[sha256][0]:
                 best[sha256] = (distance, transform)
     return sorted(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
@@ -121,6 +121,16 @@ def test_what_was_turned_mirrored_inverted_or_framed_is_found_and_told(
     assert kinds(result) == [(id_of(original), "perceptual")]
     assert (result.matches[0].verdict, result.matches[0].transform) == ("match", transform)
     assert transform in result.query["variants"]
+
+
+def test_a_transform_is_told_of_a_match_alone(
+    engine: Engine, original: bytes, photographs: tuple[Image.Image, ...], encode: Encode
+) -> None:
+    far = photographs[0].resize((40, 27)).filter(ImageFilter.GaussianBlur(2))
+    (match,) = find(engine, encode(far), LIMITS).matches
+    assert match.distance is not None
+    assert match.distance > finder.MATCH_BITS
+    assert find(engine, encode(ImageOps.mirror(far)), LIMITS).matches == ()
 
 
 def test_a_frame_around_nothing_is_no_variant(
