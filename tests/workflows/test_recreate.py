@@ -11,6 +11,7 @@ import sysconfig
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,29 @@ def test_a_record_is_replayed_with_the_versions_of_its_lock(bench: Bench) -> Non
     assert bench.reproduce(receipt, told) == "identical"
     assert len(told) == 1, "the environment was built twice"
     assert list(bench.registry.settings.home.work.glob("environment-*"))
+
+
+def test_another_patch_version_of_diffusers_is_installed_and_used(
+    registry: Registry,
+    generation: Callable[..., Generation],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = "0.42.0" if metadata.version("diffusers") != "0.42.0" else "0.42.1"
+    (tmp_path / "wordsmith.py").write_text(
+        "import diffusers\n\n\ndef say():\n    return diffusers.__version__\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    made = Bench(registry, tmp_path, generation)
+    receipt = made.record(locked(f"diffusers=={other}"), word=other)
+    try:
+        assert made.reproduce(receipt) == "identical"
+    except GenopsError as error:
+        if error.code != "environment.install":
+            raise
+        pytest.skip(f"diffusers {other} does not install here: {error.message}")
+    plain = reproduce(registry._services, receipt.record, how=How(), place=Workplace())
+    assert plain.verdict == "different", "the present version gives another word"
 
 
 def test_what_cannot_be_installed_is_named_and_nothing_is_left(bench: Bench) -> None:
