@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from registry.cli.frame import Verb, subcommands
-from registry.cli.options import Home, Json
+from registry.cli.options import Home, Json, LogKey
 from registry.errors import InputError
 
 if TYPE_CHECKING:
@@ -175,12 +175,7 @@ def deliver(
 @campaign.command("verify", cls=Verb)
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The delivery.")],
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="VKEY|FILE", help="The log's public key, or a file; else the home's."
-        ),
-    ] = None,
+    key: LogKey = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -194,12 +189,9 @@ def verify(
     from generators.campaign.checking import check_delivery
     from generators.campaign.reporting import checked as render
     from registry.cli.output import emit
-    from registry.cli.proofs import home_log_key, log_key
+    from registry.cli.proofs import trusted_log_key
 
-    if key is not None and home is not None:
-        raise InputError("--key and --home both name a key", code="usage", hint="give one of them")
-    trusted = log_key(key) if key is not None else home_log_key(home)
-    found = check_delivery(folder, trusted)
+    found = check_delivery(folder, trusted_log_key(key, home))
     emit(found, render, as_json=json)
     raise typer.Exit(0 if found.ok else 1)
 

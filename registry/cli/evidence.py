@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from registry.cli.options import Assets, Home, Json
+from registry.cli.options import Assets, Home, Json, LogKey
 from registry.errors import InputError
 
 
@@ -70,12 +70,7 @@ def _put(data: bytes) -> None:
 
 def verify_evidence(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The evidence: JSON, or a ZIP.")],
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="VKEY|FILE", help="The log's public key, or a file; else the home's."
-        ),
-    ] = None,
+    key: LogKey = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -89,12 +84,10 @@ def verify_evidence(
       genops verify-evidence release.evidence.zip --key log.vkey --json
     """
     from registry.cli.output import emit
-    from registry.cli.proofs import evidence_view, home_log_key, log_key, read_evidence
+    from registry.cli.proofs import evidence_view, read_evidence, trusted_log_key
     from registry.cli.render.evidence import evidence as render
 
-    if key is not None and home is not None:
-        raise InputError("--key and --home both name a key", code="usage", hint="give one of them")
-    trusted = log_key(key) if key is not None else home_log_key(home)
+    trusted = trusted_log_key(key, home)
     view = evidence_view(read_evidence(file), trusted)
     emit(view, render, as_json=json)
     raise typer.Exit(0 if view.ok else 1)

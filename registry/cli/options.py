@@ -21,6 +21,12 @@ Project = Annotated[
 Campaign = Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="The campaign.")]
 Asset = Annotated[str, typer.Argument(metavar="ID", help="Asset, record, prefix or file.")]
 Assets = Annotated[list[str], typer.Argument(metavar="ID", help="Assets, records or files.")]
+LogKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="VKEY|FILE", help="The log's public key, or a file; else the home's."
+    ),
+]
 Limit = Annotated[
     int, typer.Option("--limit", metavar="N", min=1, help="Most rows, 1000 at the most.")
 ]

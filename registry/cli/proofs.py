@@ -60,6 +60,13 @@ def record_index(registry: Registry, ref: str) -> int:
     return registry.get(ref).index
 
 
+def trusted_log_key(key: str | None, home: str | None) -> str:
+    """Return the log's public key by `--key`, else the home's; InputError when both are given."""
+    if key is not None and home is not None:
+        raise InputError("--key and --home both name a key", code="usage", hint="give one of them")
+    return log_key(key) if key is not None else home_log_key(home)
+
+
 def log_key(text: str) -> str:
     """Return the log's public key from a vkey line or a file that holds one."""
     if "+" in text and not Path(text).is_file():

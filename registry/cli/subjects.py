@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from registry.cli.frame import Verb, subcommands
-from registry.cli.options import Home, Json
+from registry.cli.options import Home, Json, LogKey
 from registry.cli.privacy import HELD, Reason, Yes
-from registry.errors import InputError
 
 subject = subcommands("Find, export and erase what is held on a person.")
 
@@ -110,12 +109,7 @@ def certify(name: Name, out: NewFile, home: Home = None, json: Json = False) -> 
 @subject.command("verify", cls=Verb)
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The certificate.")],
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="VKEY|FILE", help="The log's public key, or a file; else the home's."
-        ),
-    ] = None,
+    key: LogKey = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The person that it should mean.")
     ] = None,
@@ -131,13 +125,11 @@ def verify(
       genops subject verify certificate.json --key log.vkey --name "Jane Doe"
     """
     from registry.cli.output import emit
-    from registry.cli.proofs import home_log_key, log_key
+    from registry.cli.proofs import trusted_log_key
     from registry.cli.render.privacy import certificate
     from registry.core.certificates import verify_certificate
 
-    if key is not None and home is not None:
-        raise InputError("--key and --home both name a key", code="usage", hint="give one of them")
-    trusted = log_key(key) if key is not None else home_log_key(home)
+    trusted = trusted_log_key(key, home)
     view = verify_certificate(file.read_bytes(), log_vkey=trusted, name=name)
     emit(view, certificate, as_json=json)
     raise typer.Exit(0 if view.ok else 1)
