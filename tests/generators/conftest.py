@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,8 @@ from registry.core.digests import asset_id, record_id, sha256_hex
 from registry.core.disclosures import unseal
 from registry.core.generation import Generation, Material
 from registry.core.provenance import generation_payload, output_subjects
+from registry.factory import create_registry, open_home
+from registry.sdk import Registry
 
 REPLAYER = Path(__file__).with_name("replayer.py")
 STEPS = 2
@@ -158,3 +160,19 @@ def load(base: Path) -> Callable[..., Any]:
 @pytest.fixture
 def pipe(load: Callable[..., Any]) -> Any:
     return load()
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh registry's folder, to copy: making its keys and tables takes longer."""
+    folder = tmp_path_factory.mktemp("blank") / "home"
+    create_registry(folder, name="test", project="brand").close()
+    return folder
+
+
+@pytest.fixture
+def copied(home: Path, blank: Path) -> Iterator[Registry]:
+    """A fresh registry, all of them of one name and with the same keys."""
+    shutil.copytree(blank, home)
+    with open_home(home) as opened:
+        yield opened

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import io
 import json
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ import pytest
 from aiohttp import WSMsgType, web
 from PIL import Image, PngImagePlugin
 
-from registry.factory import create_registry, open_home
 from registry.sdk import Registry
 
 WORKFLOW: dict[str, Any] = {
@@ -261,23 +259,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh registry's folder, to copy: making its keys and tables takes longer."""
-    folder = tmp_path_factory.mktemp("blank") / "home"
-    create_registry(folder, name="test", project="brand").close()
-    return folder
-
-
-@pytest.fixture
-def registry(home: Path, blank: Path) -> Iterator[Registry]:
-    shutil.copytree(blank, home)
-    with open_home(home) as opened:
-        yield opened
+def registry(copied: Registry) -> Registry:
+    return copied
 
 
 @pytest.fixture

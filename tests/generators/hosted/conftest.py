@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from PIL import Image
 
 from generators.hosted.client import RecordedClient, recorded_client
 from generators.hosted.transport import Bounds, Transport
-from registry.factory import create_registry, open_home
 from registry.sdk import Registry
 
 KEY = "sk-test-9f2c41d7e8b64a"
@@ -230,23 +227,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh registry's folder, to copy: making its keys and tables takes longer."""
-    folder = tmp_path_factory.mktemp("blank") / "home"
-    create_registry(folder, name="test", project="brand").close()
-    return folder
-
-
-@pytest.fixture
-def registry(home: Path, blank: Path) -> Iterator[Registry]:
-    shutil.copytree(blank, home)
-    with open_home(home) as opened:
-        yield opened
+def registry(copied: Registry) -> Registry:
+    return copied
 
 
 Connect = Callable[..., RecordedClient]
