@@ -22,7 +22,6 @@ from registry.similarity.fingerprints import (
     BITS,
     NOT_FINGERPRINTABLE,
     PHASH256,
-    fingerprint,
     pixels_digest,
     read_source,
 )
@@ -139,10 +138,10 @@ def _examine(data: bytes, source: bytes | Path, limits: ImageLimits, *, known: b
     notes = []
     if isinstance(source, Path) and (misnamed := suffix_problem(source, image)):
         notes.append(f"the file {misnamed}")
-    if fingerprint(data, limits, image=image) is None:
+    values = dict(variants(image))
+    if not values:
         notes.append(NOT_FINGERPRINTABLE)
-        return _Query(sha256, pixels_digest(image), {}, tuple(notes))
-    return _Query(sha256, pixels_digest(image), dict(variants(image)), tuple(notes))
+    return _Query(sha256, pixels_digest(image), values, tuple(notes))
 
 
 def _alike(

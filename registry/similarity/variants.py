@@ -26,12 +26,15 @@ def variants(image: Image.Image) -> Iterator[tuple[str, bytes]]:
 
     A name says what was done to a stored picture to give the query: seven other orientations,
     `inverted`, and `framed` where the query has a border of one colour. What is hashed is the
-    query with that undone.
+    query with that undone. Yields nothing for a picture that is not fingerprintable.
     """
     from PIL import Image, ImageOps  # noqa: PLC0415  # heavy: only with a picture
 
     luma = luma_of(image)
-    yield "", phash_of(luma)
+    plain = value_of(luma)
+    if plain is None:
+        return
+    yield "", plain[0]
     undo = Image.Transpose
     for name, step in (
         ("mirrored", undo.FLIP_LEFT_RIGHT),
