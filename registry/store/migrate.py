@@ -12,7 +12,7 @@ from registry.errors import HomeError
 from registry.store.guards import drop_guards, install_guards
 from registry.store.transaction import write
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0007"
 """The schema that this program reads and writes; revisions are four digits that count up."""
 
 _ADVISORY_LOCK = 0x67656E6F7073  # "genops": one migration at a time on a shared server

@@ -12,6 +12,7 @@ import pytest
 from registry.errors import GenopsError, HomeError, IntegrityError, RollbackError
 from registry.factory import open_home, upgrade_registry
 from registry.sdk import Registry
+from registry.store.migrate import HEAD_REVISION
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "homes" / "plain.tar.xz"
 
@@ -42,12 +43,12 @@ def copies(home: Path) -> list[Path]:
 def test_the_copy_is_a_database_of_then_that_its_owner_alone_can_read(old: Path) -> None:
     seen: list[str] = []
     done = upgrade_registry(old, steps=lambda what, *_: seen.append(what))
-    assert (done.before, done.after, done.guards_restored) == ("0001", "0003", False)
+    assert (done.before, done.after, done.guards_restored) == ("0001", HEAD_REVISION, False)
     (copy,) = copies(old)
     assert done.backup == str(copy)
     assert schema(copy) == "0001"
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert schema(old / "registry.db") == "0003"
+    assert schema(old / "registry.db") == HEAD_REVISION
     assert set(seen) == {"records", "records checked"}
     with open_home(old) as registry:
         assert registry.log.head().size == done.records
@@ -58,7 +59,7 @@ def test_a_second_upgrade_does_nothing(old: Path) -> None:
     upgrade_registry(old)
     before = (old / "registry.db").read_bytes()
     done = upgrade_registry(old)
-    assert (done.before, done.backup, done.records) == ("0003", None, 0)
+    assert (done.before, done.backup, done.records) == (HEAD_REVISION, None, 0)
     assert (old / "registry.db").read_bytes() == before
     assert len(copies(old)) == 1
 

@@ -1,0 +1,12 @@
+"""Thumbnails, by which a look-up verifies its candidates."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""
