@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import builtins
     from types import TracebackType
 
-    from registry.similarity.finder import FindResult
+    from registry.core.look_up import FindResult
 
 CONNECT_S = 5.0
 """Longest wait for a connection, seconds."""
@@ -149,7 +149,7 @@ class RemoteRegistry:
 
     def find(self, source: str | Path | bytes, *, radius: int = 62) -> FindResult:
         """Look a picture up: same bytes, same pixels, or alike within `radius` bits of 256."""
-        from registry.similarity.finder import FindResult  # noqa: PLC0415  # heavy, and only here
+        from registry.core.look_up import FindResult  # noqa: PLC0415  # only here
 
         content = source if isinstance(source, bytes) else _read(Path(source))
         headers = {"Content-Type": "application/octet-stream"}

@@ -35,7 +35,7 @@ def answer_types() -> Mapping[str, Any]:
 
     `evidence` prints an evidence file, which has a schema of its own.
     """
-    from registry.similarity.finder import FindResult
+    from registry.core.look_up import FindResult
 
     return {
         "init": own.HomeView,

@@ -31,6 +31,7 @@ from registry.workflows import inspect, refs, trace
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
+    from registry.core.look_up import FindResult
     from registry.log.reader import LogReader
     from registry.sdk.drafts import Drafts
     from registry.sdk.privacy import Privacy
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
     from registry.settings import Settings
-    from registry.similarity.finder import FindResult
     from registry.workflows.reproduce import How
 
 Progress = Callable[[int, int], None]

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, select
 
-from registry.core.answers import Answer
 from registry.core.digests import asset_id, record_id, sha256_hex
+from registry.core.look_up import FindResult, Match, MatchKind, MatchVerdict, strongest
 from registry.errors import InputError
 from registry.similarity.decode import ImageLimits, open_image, suffix_problem
 from registry.similarity.fingerprints import (
@@ -31,9 +31,6 @@ from registry.store.catalog_tables import OutputRow, RecordRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 
-MatchKind = Literal["exact", "pixels", "perceptual"]
-MatchVerdict = Literal["match", "probable", "review"]
-
 MATCH_BITS = 30
 """Largest distance of a `match`."""
 PROBABLE_BITS = 46
@@ -45,37 +42,6 @@ MOST_MATCHES = 200
 
 _OUTPUTS, _RECORDS = table_of(OutputRow), table_of(RecordRow)
 _CHUNK = 500  # SQLite takes a bounded number of parameters
-
-
-@dataclass(frozen=True, slots=True)
-class Match(Answer):
-    """One asset that the file is, or may be, with the records that speak of it, newest first.
-
-    `distance` is in bits of 256 and None unless the match is perceptual. `transform` says what
-    else was done to the asset, such as `mirrored`; "" where nothing was.
-    """
-
-    id: str
-    records: tuple[str, ...]
-    kind: MatchKind
-    distance: int | None
-    verdict: MatchVerdict
-    transform: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FindResult(Answer):
-    """What a file was recognised as: exact matches, then same pixels, then the nearest look-alikes.
-
-    `query` tells what was looked for: `sha256`, `pixels`, `fingerprint` (hex, by the name in
-    `algorithm`), `radius`, `variants`, the transforms that were looked for beside the picture as
-    it is, and `compared`, the number of fingerprints searched. An asset stands
-    under its strongest kind only. No match does not mean that a picture was not generated.
-    """
-
-    matches: tuple[Match, ...]
-    query: dict[str, Any]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +80,12 @@ def find(
     if index is None:  # an empty index is false, too
         index = _index_of(engine)
     alike, notes = _alike(engine, index, query, radius, taken)
+    found = (*matches, *alike)
     return FindResult(
-        (*matches, *alike), _described(query, radius, len(index)), (*query.notes, *notes)
+        found,
+        _described(query, radius, len(index)),
+        (*query.notes, *notes),
+        strongest(match.verdict for match in found),
     )
 
 
@@ -190,7 +160,19 @@ def _match(
     transform: str = "",
 ) -> Match:
     verdict = "match" if distance is None else verdict_of(distance)
-    return Match(asset_id(sha256), tuple(records), kind, distance, verdict, transform)
+    if distance is None:
+        return Match(asset_id(sha256), tuple(records), kind, None, verdict)
+    return Match(
+        asset_id(sha256),
+        tuple(records),
+        kind,
+        distance,
+        verdict,
+        transform,
+        expected=None,
+        expected_bound=None,
+        fingerprint=PHASH256,
+    )
 
 
 def _described(query: _Query, radius: int, compared: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 if TYPE_CHECKING:
-    from registry.similarity.finder import FindResult
+    from registry.core.look_up import FindResult
     from registry.web.services import Services
 
 AT_ONCE = 2

@@ -15,10 +15,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
 from registry.core.digests import asset_id
+from registry.core.look_up import FindResult
 from registry.errors import InputError
 from registry.settings import Limits
 from registry.similarity import finder
-from registry.similarity.finder import FindResult, find, verdict_of
+from registry.similarity.finder import find, verdict_of
 from registry.similarity.fingerprints import NOT_FINGERPRINTABLE, PHASH256
 from registry.similarity.scan import HammingIndex
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from registry.core.answers import GateReport, Receipt
-from registry.similarity.finder import FindResult
+from registry.core.look_up import FindResult
 from registry.web.api.bodies import PROBLEMS, GateBody, TaintBody
 from registry.web.lookup import RADIUS, look_up
 from registry.web.refs import checked_policy, checked_ref

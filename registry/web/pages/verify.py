@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from registry.core.look_up import FindResult, Match
 from registry.errors import InputError
-from registry.similarity.finder import FindResult, Match
 from registry.web.errors import status_of
 from registry.web.lookup import look_up
 from registry.web.services import Deps
