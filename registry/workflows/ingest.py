@@ -5,6 +5,8 @@ An edit comes back this way: it names what it was made from, and what people did
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +15,19 @@ from typing import Any
 from sqlalchemy import Connection
 
 from registry.core import predicates
-from registry.core.answers import Ingested
+from registry.core.answers import Ingested, Receipt
 from registry.core.digests import asset_id, record_id
 from registry.core.fingerprint import FingerprintValue
-from registry.core.generation import Output
-from registry.core.statements import predicate_uri
+from registry.core.generation import Blob, Output
+from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError, NotFoundError
-from registry.similarity.decode import MEDIA_TYPES, open_image
-from registry.similarity.fingerprints import pixels_digest
+from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, suffix_problem
+from registry.similarity.fingerprints import fingerprint, pixels_digest
 from registry.similarity.media import TIFF, media_type_of
 from registry.similarity.nearness import FAR, distances
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.personal import store_output
-from registry.workflows.record import fingerprints_of
 from registry.workflows.services import Services
 from registry.workflows.submit import declare, new_key
 
@@ -44,6 +45,15 @@ class Said:
     parents: Sequence[str] = ()
     note: str = ""
     contributions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that is in the vault already, as the subject of its record; can be pickled."""
+
+    blob: Blob
+    subject: Subject
+    fingerprints: tuple[FingerprintValue, ...]
 
 
 def ingest(
@@ -66,11 +76,12 @@ def ingest(
     head = services.head(project, actor)
     made = _contributions(said.contributions)
     file = Path(path)
-    output = _read(services, file)
+    limits = services.settings.limits
+    output = read_output(read_bytes(file, limits), file, limits)
     origins = _parents(services, said.parents)
     key = new_key(services) if personal else None
     blob, subject = store_output(services, output, 0, key)
-    prints = () if personal else tuple(fingerprints_of(services, [output]))
+    prints = () if personal else output.fingerprints or ()
     predicate = predicates.ingest(
         head,
         source=file.name,
@@ -80,18 +91,26 @@ def ingest(
         campaign=campaign,
         contributions=made,
     )
-    receipt = declare(
+    receipt = log_ingest(services, predicate, Taken(blob, subject, prints), key=key)
+    unlike = () if _PLACED & set(made) else _unlike(services, prints, origins)
+    return Ingested(**receipt.to_dict(), warnings=unlike)
+
+
+def log_ingest(
+    services: Services, predicate: predicates.Predicate, taken: Taken, *, key: bytes | None = None
+) -> Receipt:
+    """Sign and append the record of a file that is in the vault; durable on return."""
+    made = "contributions" in predicate
+    return declare(
         services,
-        [subject],
+        [taken.subject],
         predicate_uri("ingest", 2 if made else 1),
         predicate,
         role="generator",
-        blobs=[blob],
-        fingerprints=prints,
+        blobs=[taken.blob],
+        fingerprints=taken.fingerprints,
         key=key,
     )
-    unlike = () if _PLACED & set(made) else _unlike(services, prints, origins)
-    return Ingested(**receipt.to_dict(), warnings=unlike)
 
 
 def _contributions(named: Sequence[str]) -> tuple[str, ...]:
@@ -138,34 +157,59 @@ def _unlike(
     return (f"the picture does not look like {named}: was another file meant, or another parent?",)
 
 
-def _read(services: Services, file: Path) -> Output:
-    limit = services.settings.limits.image_bytes
+def read_bytes(file: Path, limits: ImageLimits) -> bytes:
+    """Return a file's bytes; raises InputError (`file.unreadable`, `.empty`, `.too-large`).
+
+    Only a plain file is opened, so that a pipe or a device cannot hold anybody up.
+    """
     try:
-        if not file.is_file():
-            raise InputError(f"{file} is not a file", code="file.unreadable")
-        if file.stat().st_size > limit:
-            raise InputError(f"{file} is larger than {limit} bytes", code="file.too-large")
-        data = file.read_bytes()
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as opened:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f"{file} is not a file", code="file.unreadable")
+            if found.st_size > limits.image_bytes:
+                raise InputError(
+                    f"{file} is larger than {limits.image_bytes} bytes", code="file.too-large"
+                )
+            data = opened.read()
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}", code="file.unreadable") from error
     if not data:
         raise InputError(f"{file} is empty", code="file.empty")
+    return data
+
+
+def read_output(data: bytes, file: Path, limits: ImageLimits) -> Output:
+    """Return what a file's bytes are, with their fingerprints; a picture is decoded once.
+
+    What is no picture that can be decoded has no fingerprints. Raises InputError (`image.*`) for a
+    damaged picture, and for one whose suffix names another format.
+    """
     media_type = media_type_of(data, file.name)
     if media_type not in MEDIA_TYPES.values():
-        return Output(data, media_type)
+        return Output(data, media_type, fingerprints=())
     try:
-        image = open_image(file, services.settings.limits)
+        image = open_image(data, limits)
     except InputError as error:
         if media_type != TIFF or error.code != "image.unreadable":
             raise
         # Layers, floats, inks: studios' own TIFFs are kept as they are, undecoded.
         return Output(data, media_type, fingerprints=())
+    if misnamed := suffix_problem(file, image):
+        raise InputError(
+            f"{file} {misnamed}",
+            code="image.suffix",
+            hint="rename it, or check that it is the file you mean",
+        )
+    made = fingerprint(data, limits, image=image)
     return Output(
         data,
         MEDIA_TYPES[image.format or ""],
         width=image.width,
         height=image.height,
         pixels=pixels_digest(image),
+        fingerprints=() if made is None else (made,),
     )
 
 
