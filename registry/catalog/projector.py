@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, update
 
+from registry.catalog.banks import project_banks
 from registry.catalog.drafts import PREDICATE_DRAFT, project_drafts, project_marks
 from registry.catalog.graph import GraphWriter
 from registry.catalog.holds import project_holds
@@ -81,6 +82,7 @@ def project(conn: Connection, batch: Sequence[Logged]) -> None:
     assets = [item for item in batch if item.statement.predicate_type in ASSET_KINDS]
     _project_assets(conn, assets)
     project_marks(conn, assets)
+    project_banks(conn, batch)
     for predicate_type, project_one in _OTHERS.items():
         chosen = [item for item in batch if item.statement.predicate_type == predicate_type]
         if chosen:

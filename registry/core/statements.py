@@ -37,13 +37,19 @@ OWN_PREDICATES = (
     "reattestation",
     "audit",
     "draft",
+    "bank",
 )
 MAX_LIST_ITEMS = 256
 """Most items of a list in a statement; a longer one goes into a blob named by digest."""
 
 _PREDICATE_BASE = "https://w3id.org/genops/predicate/"
 _BUILD_BASE = "https://w3id.org/genops/build/"
-_LATER_VERSIONS = {"trust": (2,), "ingest": (2,)}
+_LATER_VERSIONS = {
+    "trust": (2,),
+    "ingest": (2,),
+    "bank-entry": (2,),
+    "match-verdict": (2,),
+}
 _STATEMENT_FIELDS = {"_type", "subject", "predicateType", "predicate"}
 _SUBJECT_FIELDS = {"name", "digest", "mediaType", "annotations"}
 

@@ -51,6 +51,8 @@ ROLE_FOR: Mapping[str, str] = {
     **{predicate_uri(name): _ROLE_OF_OWN.get(name, "reviewer") for name in OWN_PREDICATES},
     PREDICATE_TRUST_V2: "admin",
     predicate_uri("ingest", 2): "generator",
+    predicate_uri("bank-entry", 2): "reviewer",
+    predicate_uri("match-verdict", 2): "reviewer",
 }
 """The role that a signer needs, by predicate type."""
 

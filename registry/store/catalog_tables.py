@@ -202,3 +202,93 @@ class ReattestationRow(SQLModel, table=True):
         primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
     )
     of_record: bytes = Field(index=True)
+
+
+class TrustedKeyRow(SQLModel, table=True):
+    """A key of which the newest trust record says something.
+
+    `listed` tells whether it may sign at all; since the log time `since_ms` its signatures are not
+    believed, None while they all are.
+    """
+
+    __tablename__ = "trusted_keys"
+
+    keyid: str = Field(primary_key=True)
+    listed: bool
+    since_ms: int | None = Field(sa_type=BIG_INT)
+
+
+class BankRow(SQLModel, table=True):
+    """What a record says of a bank of fingerprints: its kind and its owner.
+
+    The first record that is believed decides the kind, the newest one the owner.
+    """
+
+    __tablename__ = "banks"
+
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
+    name: str = Field(index=True)
+    kind: str
+    owner: str
+
+
+class BankEntryRow(SQLModel, table=True):
+    """An entry that a record put into a bank (`added`) or took out of it.
+
+    Rows are never changed: the newest one that is believed counts, so that a removal by a stolen
+    key can be disregarded. `sha256` is of the picture's bytes, or of its fingerprints if
+    `hash_only`.
+    """
+
+    __tablename__ = "bank_entries"
+    __table_args__ = (Index("ix_bank_entries_entry", "sha256", "bank"),)
+
+    record_idx: int = Field(primary_key=True, sa_type=BIG_INT)
+    position: int = Field(primary_key=True)
+    bank: str = Field(index=True)
+    sha256: bytes
+    added: bool
+    owner: str
+    source: str
+    expires_ms: int | None = Field(sa_type=BIG_INT)
+    pixels: bytes | None = Field(index=True)
+    hash_only: bool
+
+
+class BankPrintRow(SQLModel, table=True):
+    """A fingerprint of a bank's entry, as `FingerprintRow` is of an asset.
+
+    Ids grow with the log: the record's index, then the place within the record.
+    """
+
+    __tablename__ = "bank_prints"
+    __table_args__ = (Index("ix_bank_prints_scan", "bank", "name", "id"),)
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
+    bank: str
+    sha256: bytes = Field(index=True)
+    name: str
+    value: bytes
+    quality: int
+
+
+class MatchVerdictRow(SQLModel, table=True):
+    """What a person said of a match: whether the `query` really is the `candidate` of the bank.
+
+    `pixels` and `value`, the query's pixel digest and whole fingerprint, know it again.
+    """
+
+    __tablename__ = "match_verdicts"
+
+    record_idx: int = Field(
+        primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
+    )
+    query: bytes = Field(index=True)
+    pixels: bytes | None = Field(index=True)
+    value: bytes | None = Field(index=True)
+    bank: str
+    candidate: bytes
+    kind: str
+    confirmed: bool

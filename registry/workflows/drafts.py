@@ -44,6 +44,7 @@ _BINDING = {
     predicate_uri("publication"): "it was published",
     predicate_uri("claim"): "a claim was made of it",
     predicate_uri("bank-entry"): "a bank holds it",
+    predicate_uri("bank-entry", 2): "a bank holds it",
 }
 """Records that bind the house to the bytes that they speak of."""
 

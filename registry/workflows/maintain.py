@@ -40,6 +40,11 @@ PROJECTION: tuple[Table, ...] = tuple(
         catalog_tables.HoldRow,
         catalog_tables.ReattestationRow,
         catalog_tables.DraftRow,
+        catalog_tables.TrustedKeyRow,
+        catalog_tables.BankRow,
+        catalog_tables.BankEntryRow,
+        catalog_tables.BankPrintRow,
+        catalog_tables.MatchVerdictRow,
     )
 )
 """Every table that is a pure function of the log."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from registry.core import (
+    bank_predicates,
     digests,
     disclosures,
     modelsets,
@@ -235,6 +236,7 @@ OWN: dict[str, dict[str, Any]] = {
                                     reason="r"),
     "bank-entry": predicates.bank_entry(HEAD, bank="b", action="remove",
                                         fingerprints={"phash256-v1": "00"}),
+    "bank": bank_predicates.bank(HEAD, name="b", kind="negative", owner="o", description="d"),
     "match-verdict": predicates.match_verdict(HEAD, candidate=ASSET, fingerprint="p", distance=2,
                                               verdict="confirmed", reason="r"),
     "calibration": predicates.calibration(HEAD, name="n", fingerprint="p", samples=3,
