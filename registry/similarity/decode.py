@@ -32,6 +32,9 @@ _OPENED = tuple(name for name in MEDIA_TYPES if name != "MPO")  # Pillow opens M
 
 INEXACT = "genops-inexact"
 """Key in a picture's `info`: why its pixels are not the very ones that were encoded in 8 bits."""
+SHOWN_SIZE = "genops-size"
+"""Key in a picture's `info`: its width and height in the file, upright, where it was decoded
+smaller."""
 
 _SUFFIXES = {
     ".apng": "image/png",
@@ -50,6 +53,8 @@ _SUFFIXES = {
 _LOSSLESS_TIFF = {"raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate"}
 _EXACT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
 _TIFF_BITS = 258
+_ORIENTATION = 0x0112
+_QUARTER_TURNS = {5, 6, 7, 8}
 
 
 class ImageLimits(Protocol):
@@ -64,18 +69,22 @@ class ImageLimits(Protocol):
         """Most pixels of a picture that is decoded."""
 
 
-def open_image(source: bytes | Path, limits: ImageLimits) -> Image.Image:
+def open_image(
+    source: bytes | Path, limits: ImageLimits, *, least: int | None = None
+) -> Image.Image:
     """Decode a picture as a viewer shows it: EXIF orientation applied, first frame of several.
 
-    The result keeps its `format`, a key of `MEDIA_TYPES`; a 16-bit picture comes in 8 bits.
+    The result keeps its `format`, a key of `MEDIA_TYPES`; a 16-bit picture comes in 8 bits. With
+    `least`, a JPEG is decoded at a half, a quarter or an eighth of its size as long as both sides
+    keep that many pixels (libjpeg's scaled decoding); `shown_size` still tells the whole size.
     Raises InputError: `image.unreadable` (no picture, or of a format that is not decoded),
     `image.truncated` (its end is missing), `image.too-large` (bytes, or pixels by its header:
     nothing is decoded then), `image.suffix` (the file is named as another format).
     """
     if isinstance(source, bytes):
-        return _decode(source, "the picture", limits)
+        return _decode(source, "the picture", limits, least)
     data = _read(source, limits)
-    image = _decode(data, str(source), limits)
+    image = _decode(data, str(source), limits, least)
     if misnamed := suffix_problem(source, image):
         raise InputError(
             f"{source} {misnamed}",
@@ -83,6 +92,12 @@ def open_image(source: bytes | Path, limits: ImageLimits) -> Image.Image:
             hint="rename it, or check that it is the file you mean",
         )
     return image
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of a picture from `open_image`, as they are in its file."""
+    width, height = image.info.get(SHOWN_SIZE, image.size)
+    return width, height
 
 
 def suffix_problem(path: Path, image: Image.Image) -> str | None:
@@ -106,23 +121,29 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
         ) from error
 
 
-def _decode(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
+def _decode(data: bytes, name: str, limits: ImageLimits, least: int | None) -> Image.Image:
     if len(data) > limits.image_bytes:
         raise _too_large(name, f"{len(data)} bytes", f"{limits.image_bytes} bytes")
-    image = _open(data, name, limits)
+    image = open_header(data, name, limits)
     inexact = _why_inexact(image, data)
+    size = image.size
+    if least is not None:
+        image.draft(None, (least, least))
     try:
         image.load()
     except Exception as error:  # decoders raise whatever they trip over
         raise _damaged(name, error) from error
-    shown = _as_shown(image)
+    shown = as_shown(image)
     if inexact:
         shown.info[INEXACT] = inexact
+    if size != image.size:
+        turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+        shown.info[SHOWN_SIZE] = size[::-1] if turned else size
     return shown
 
 
-def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
-    """Read the header only, and refuse by the size that it states."""
+def open_header(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
+    """Read the header only, and refuse by the size that it states; raises as `open_image`."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # heavy: only with a picture
 
     most = f"{limits.image_pixels} pixels"
@@ -143,7 +164,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
     return image
 
 
-def _as_shown(image: Image.Image) -> Image.Image:
+def as_shown(image: Image.Image) -> Image.Image:
     """Turn a picture upright, in 8 bits; keep its format."""
     from PIL import ImageOps  # noqa: PLC0415
 

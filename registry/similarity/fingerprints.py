@@ -17,12 +17,20 @@ from registry.similarity.decode import INEXACT, ImageLimits, open_image
 if TYPE_CHECKING:
     from PIL import Image
 
-PHASH256 = "phash256-white-lanczos64-gap2-v1"
+PHASH256 = "phash256-draft512-white-lanczos64-gap2-v2"
 """The perceptual hash: `imagehash.phash` of 16x16 frequencies, 256 bits, 32 bytes.
 
-The name holds what leads to the value: alpha on white, ITU-R 601 luma, Lanczos to 64x64 with a
-reducing gap of 2, and the version of this module's rules. A change of any of them is a new name.
+The name holds what leads to the value: a JPEG decoded at a half, a quarter or an eighth where both
+sides keep 512 pixels, alpha on white, ITU-R 601 luma, Lanczos to 64x64 with a reducing gap of 2,
+and the version of this module's rules. A change of any of them is a new name.
 """
+PHASH256_V1 = "phash256-white-lanczos64-gap2-v1"
+"""What was stored before: the same, but JPEGs decoded whole; a few bits apart, and only for them.
+
+Values of both names are compared with each other.
+"""
+DRAFT_SIDE = 512
+"""What both sides of a JPEG keep when it is decoded smaller, pixels."""
 BITS = 256
 EDGE = 64
 MIN_QUALITY = 50
@@ -39,9 +47,10 @@ def fingerprint(
     """Return the perceptual fingerprint of an encoded picture.
 
     None when the picture is not fingerprintable: solids and gradients all share a hash. `image`
-    saves decoding `data` once more. Raises InputError as `open_image` does.
+    saves decoding `data` once more; of a JPEG, it has to be decoded with `DRAFT_SIDE`. Raises
+    InputError as `open_image` does.
     """
-    luma = luma_of(open_image(data, limits) if image is None else image)
+    luma = luma_of(open_image(data, limits, least=DRAFT_SIDE) if image is None else image)
     value = value_of(luma)
     return None if value is None else FingerprintValue(sha256_hex(data), PHASH256, *value)
 
@@ -84,14 +93,24 @@ def pixels_digest(image: Image.Image) -> str | None:
 
 def luma_of(image: Image.Image) -> Image.Image:
     """Return a picture as 64x64 luma, the only input of the hash; see `PHASH256`."""
+    return scaled(flattened(image).convert("L"))
+
+
+def flattened(image: Image.Image, ground: str = "white") -> Image.Image:
+    """Return a picture in RGB, transparency composited on a ground of one colour."""
     from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
 
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    else:
-        flat = image.convert("RGB")
-    return flat.convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
+
+
+def scaled(grey: Image.Image) -> Image.Image:
+    """Return luma of any size at 64x64."""
+    from PIL import Image  # noqa: PLC0415
+
+    return grey.resize((EDGE, EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def phash_of(luma: Image.Image) -> bytes:

@@ -1,0 +1,141 @@
+"""Everything that is computed of an asset when it comes in, from one decoding.
+
+Neither stores nor compares.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry.core.digests import sha256_hex
+from registry.core.fingerprint import FingerprintValue, Thumbnail
+from registry.similarity import borders, frames, palette, pdq, segments, thumbs
+from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, shown_size
+from registry.similarity.fingerprints import (
+    DRAFT_SIDE,
+    NOT_FINGERPRINTABLE,
+    PHASH256,
+    flattened,
+    pixels_digest,
+    scaled,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+BLACK = "black-phash256-draft512-lanczos64-gap2-v1"
+"""`PHASH256` with black in place of white; only of a picture that is transparent in part."""
+
+_Named = tuple[str, bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prints:
+    """What was computed of an asset, and what its decoding told.
+
+    `values` are its fingerprints, none of them of anything flat; `thumbnail` is a small grey JPEG.
+    `width` and `height` are those of the file, upright, `format` is Pillow's, and `pixels` the
+    `pixels-v1` digest. All are None for what is no picture.
+    """
+
+    sha256: str
+    values: tuple[FingerprintValue, ...] = ()
+    thumbnail: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    pixels: str | None = None
+
+    @property
+    def thumbnails(self) -> tuple[Thumbnail, ...]:
+        """The thumbnail as it is stored, if there is one."""
+        if self.thumbnail is None:
+            return ()
+        return (Thumbnail(self.sha256, self.thumbnail, algorithms()),)
+
+
+@functools.cache
+def algorithms() -> str:
+    """Return the name of the set of algorithms by which pictures are hashed here and now.
+
+    It changes with every name in it, and with whether PDQ is installed: an asset whose thumbnail
+    says another was hashed by other algorithms.
+    """
+    names = [PHASH256, BLACK, borders.TRIMMED, frames.FRAMES, segments.SEGMENTS, palette.PALETTE]
+    names += [pdq.PDQ] if pdq.available() else []
+    return f"prints-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
+
+
+def prints_of(
+    data: bytes,
+    limits: ImageLimits,
+    *,
+    image: Image.Image | None = None,
+    media_type: str | None = None,
+) -> Prints:
+    """Compute everything of an asset's bytes. Raises InputError as `open_image` does.
+
+    A `media_type` that is no picture's gives no fingerprints; without one, a picture is expected.
+    `image` is the picture that `data` encodes without loss, where it is at hand: then nothing is
+    decoded.
+    """
+    sha256 = sha256_hex(data)
+    if media_type is not None and media_type not in MEDIA_TYPES.values():
+        return Prints(sha256)
+    shown = open_image(data, limits, least=DRAFT_SIDE) if image is None else image
+    flat = flattened(shown)
+    grey = flat.convert("L")
+    looks = [*_looks(shown, grey), *_frames(data, limits, shown)]
+    named = [*looks, (palette.PALETTE, palette.palette_of(flat), 100)]
+    width, height = shown_size(shown)
+    return Prints(
+        sha256,
+        tuple(FingerprintValue(sha256, *value) for value in named),
+        thumbs.thumbnail_of(grey),
+        () if looks else (NOT_FINGERPRINTABLE,),
+        width,
+        height,
+        shown.format,
+        pixels_digest(shown),
+    )
+
+
+def _looks(image: Image.Image, grey: Image.Image) -> Iterator[_Named]:
+    """Yield what can be matched of one picture, as decoded and as luma."""
+    whole = value_of(scaled(grey))
+    if whole is not None:
+        yield PHASH256, *whole
+    black = black_value(image)
+    if black is not None and black != whole:
+        yield BLACK, *black
+    trimmed = borders.trimmed_value(grey)
+    if trimmed is not None:
+        yield borders.TRIMMED, *trimmed
+    parts = segments.segments_of(grey)
+    if parts:
+        yield segments.SEGMENTS, b"".join(parts), 100
+    checked = pdq.pdq_of(grey)
+    if checked is not None:
+        yield pdq.PDQ, *checked
+
+
+def black_value(image: Image.Image) -> tuple[bytes, int] | None:
+    """Return hash and quality on black; None where nothing shines through, or it is flat."""
+    if not image.has_transparency_data:
+        return None
+    return value_of(scaled(flattened(image, "black").convert("L")))
+
+
+def _frames(data: bytes, limits: ImageLimits, image: Image.Image) -> Iterator[_Named]:
+    if image.format not in frames.FORMATS:
+        return
+    found = frames.frames_of(data, limits)
+    if found:
+        value = b"".join(value for _, value, _ in found)
+        yield frames.FRAMES, value, min(quality for _, _, quality in found)
