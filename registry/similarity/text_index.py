@@ -1,0 +1,233 @@
+"""Which stored texts say nearly the same as a given one, whole or as a part of it.
+
+Compares with every stored fingerprint, so that none is missed. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, select
+
+from registry.core.digests import sha256_hex
+from registry.similarity.texts import MINHASH, PERMUTATIONS, print_of, similarity, words_of
+from registry.store.sidecar_tables import FingerprintRow
+from registry.store.transaction import read
+from registry.store.types import table_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Minima = npt.NDArray[np.uint16]
+
+TextVerdict = Literal["match", "probable", "review"]
+
+MATCH_EQUAL = 64
+"""Fewest equal minima of 128 of a `match`: half of all runs of three words in common."""
+PROBABLE_EQUAL = 38
+"""Fewest that are `probable`; a part of a longer text has to have as many."""
+REVIEW_EQUAL = 20
+"""Fewest that are reported: templates and set phrases have as many."""
+WINDOW = 48
+"""Words of the smallest piece of a text that is looked up by itself; longer ones are doubled."""
+MOST_WORDS = 4096
+"""Longest text that is looked up piece by piece; of a longer one, the first so many words."""
+
+_DIGEST_BYTES = 32
+_FETCH = 20_000
+_BLOCK = 1 << 16
+"""Rows compared at a time: their minima and counts stay in a core's cache."""
+_CHUNK = 500
+_PRINTS = table_of(FingerprintRow)
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """A stored text (hex SHA-256) that says nearly the same.
+
+    `similarity` estimates the Jaccard similarity of both sets of three-word runs, with `error` as
+    its standard error. Where `part`, it is that of the piece of the query that is most like it.
+    """
+
+    sha256: str
+    similarity: float
+    error: float
+    verdict: TextVerdict
+    part: bool
+
+
+class TextIndex:
+    """All stored fingerprints of texts, compared one by one. Safe between threads.
+
+    288 bytes a text. `refresh` reads on from the last row that it saw; a search of a million texts
+    takes some 50 ms on one core.
+    """
+
+    def __init__(self) -> None:
+        import numpy as np  # noqa: PLC0415  # heavy: only for a search
+
+        self._lock = threading.Lock()
+        self._last_row = 0
+        self._size = 0
+        self._minima: Minima = np.empty((PERMUTATIONS, 0), dtype=np.uint16)
+        self._digests = np.empty((0, _DIGEST_BYTES), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def refresh(self, engine: Engine) -> int:
+        """Take in the fingerprints that were stored since; return how many."""
+        with self._lock, read(engine) as conn:
+            before = self._size
+            for last_row, digests, values in _stored(conn, self._last_row):
+                self._append(digests, values)
+                self._last_row = last_row
+            return self._size - before
+
+    def add(self, digests: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Take in fingerprints (256 bytes each) of the texts with these SHA-256 digests."""
+        with self._lock:
+            self._append(b"".join(digests), b"".join(values))
+
+    def search(self, value: bytes, least: int) -> dict[str, int]:
+        """Return, by hex SHA-256, how many minima are equal, where `least` are.
+
+        Raises ValueError unless `value` has 256 bytes.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        if len(value) != 2 * PERMUTATIONS:
+            raise ValueError(f"a value of {len(value)} bytes; expected {2 * PERMUTATIONS}")
+        query = np.frombuffer(value, dtype=">u2").astype(np.uint16)
+        with self._lock:
+            minima, digests, size = self._minima, self._digests, self._size
+        found: dict[str, int] = {}
+        for start in range(0, size, _BLOCK):
+            equal = _equal(minima[:, start : min(start + _BLOCK, size)], query)
+            for row in np.flatnonzero(equal >= least):
+                digest = digests[start + row].tobytes().hex()
+                found[digest] = max(found.get(digest, 0), int(equal[row]))
+        return found
+
+    def _append(self, digests: bytes, values: bytes) -> None:
+        """Add rows behind those that searches may be reading."""
+        import numpy as np  # noqa: PLC0415
+
+        rows = np.frombuffer(values, dtype=">u2").reshape(-1, PERMUTATIONS)
+        end = self._size + len(rows)
+        if end > self._minima.shape[1]:
+            self._grow(max(end, self._size + self._size // 2))
+        self._minima[:, self._size : end] = rows.T
+        self._digests[self._size : end] = np.frombuffer(digests, np.uint8).reshape(len(rows), -1)
+        self._size = end
+
+    def _grow(self, capacity: int) -> None:
+        """Copy into larger arrays; a search goes on with the ones that it holds."""
+        import numpy as np  # noqa: PLC0415
+
+        minima = np.empty((PERMUTATIONS, capacity), dtype=np.uint16)
+        digests = np.empty((capacity, _DIGEST_BYTES), dtype=np.uint8)
+        minima[:, : self._size] = self._minima[:, : self._size]
+        digests[: self._size] = self._digests[: self._size]
+        self._minima, self._digests = minima, digests
+
+
+def alike_texts(
+    engine: Engine, data: bytes, media_type: str | None, *, index: TextIndex | None = None
+) -> list[TextMatch]:
+    """Return the stored texts that say nearly what these bytes say, the most similar first.
+
+    None for bytes that are no text, or too short or long for a fingerprint. Without an `index`,
+    one is kept for the engine as long as that lives. The text itself is among the answers
+    where it is stored.
+    """
+    words = words_of(data, media_type)
+    if words is None:
+        return []
+    index = _index_of(engine) if index is None else index
+    index.refresh(engine)
+    if not len(index):
+        return []
+    best: dict[str, tuple[int, bool]] = {}
+    for piece, least, part in _pieces(words):
+        value = print_of(sha256_hex(data), piece)
+        hits = index.search(value.value, least) if value is not None else {}
+        for sha256, equal in hits.items():
+            if equal > best.get(sha256, (0, False))[0]:
+                best[sha256] = (equal, part)
+    matches = [_match(sha256, *best[sha256]) for sha256 in _still_stored(engine, best)]
+    return sorted(matches, key=lambda match: (-match.similarity, match.sha256))
+
+
+def verdict_of(equal: int) -> TextVerdict:
+    """Return the verdict on two texts with so many equal minima of 128."""
+    if equal >= MATCH_EQUAL:
+        return "match"
+    return "probable" if equal >= PROBABLE_EQUAL else "review"
+
+
+def _pieces(words: Sequence[str]) -> Iterator[tuple[Sequence[str], int, bool]]:
+    """Yield the text and overlapping pieces of it, the fewest equal minima, and whether a piece.
+
+    A stored text that stands in a longer one fills most of some piece, whatever its length.
+    """
+    yield words, REVIEW_EQUAL, False
+    some, width = words[:MOST_WORDS], WINDOW
+    while width < len(words):
+        step = width // 2
+        for start in range(0, max(1, len(some) - step), step):
+            yield some[start : start + width], PROBABLE_EQUAL, True
+        width *= 2
+
+
+def _match(sha256: str, equal: int, part: bool) -> TextMatch:
+    return TextMatch(sha256, *similarity(equal), verdict_of(equal), part)
+
+
+def _equal(minima: Minima, query: Minima) -> npt.NDArray[np.uint8]:
+    """Return how many minima of each column of `minima` (128, n) are those of `query` (128,)."""
+    import numpy as np  # noqa: PLC0415
+
+    total = np.zeros(minima.shape[1], dtype=np.uint8)
+    for row, value in zip(minima, query, strict=True):
+        total += row == value
+    return total
+
+
+def _stored(conn: Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the id of the last of some rows, and their digests and values, from `after` on."""
+    query = (
+        select(_PRINTS.c.id, _PRINTS.c.sha256, _PRINTS.c.value)
+        .where(_PRINTS.c.name == MINHASH, _PRINTS.c.id > after)
+        .order_by(_PRINTS.c.id)
+    )
+    for rows in conn.execute(query).partitions(_FETCH):
+        ids, digests, values = zip(*rows, strict=True)
+        yield ids[-1], b"".join(digests), b"".join(values)
+
+
+def _still_stored(engine: Engine, found: Iterable[str]) -> list[str]:
+    """Return those whose fingerprint was not erased since it was read."""
+    wanted = [bytes.fromhex(sha256) for sha256 in found]
+    left: list[str] = []
+    with read(engine) as conn:
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = _PRINTS.c.sha256.in_(wanted[start : start + _CHUNK])
+            query = select(_PRINTS.c.sha256).where(_PRINTS.c.name == MINHASH, chunk)
+            left += (sha256.hex() for sha256 in conn.scalars(query))
+    return left
+
+
+_INDEXES: WeakKeyDictionary[Engine, TextIndex] = WeakKeyDictionary()
+_INDEXES_LOCK = threading.Lock()
+
+
+def _index_of(engine: Engine) -> TextIndex:
+    """Return the one index of an engine."""
+    with _INDEXES_LOCK:
+        return _INDEXES.setdefault(engine, TextIndex())
