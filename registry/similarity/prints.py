@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue, Thumbnail
-from registry.similarity import borders, frames, palette, pdq, segments, thumbs
+from registry.similarity import borders, frames, palette, pdq, segments, texts, thumbs
 from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, shown_size
 from registry.similarity.fingerprints import (
     DRAFT_SIDE,
@@ -81,13 +81,14 @@ def prints_of(
 ) -> Prints:
     """Compute everything of an asset's bytes. Raises InputError as `open_image` does.
 
-    A `media_type` that is no picture's gives no fingerprints; without one, a picture is expected.
+    Of a `media_type` that is no picture's, only texts have one; without one, a picture is expected.
     `image` is the picture that `data` encodes without loss, where it is at hand: then nothing is
     decoded.
     """
     sha256 = sha256_hex(data)
     if media_type is not None and media_type not in MEDIA_TYPES.values():
-        return Prints(sha256)
+        said = texts.text_print(data, media_type)
+        return Prints(sha256, () if said is None else (said,))
     shown = open_image(data, limits, least=DRAFT_SIDE) if image is None else image
     flat = flattened(shown)
     grey = flat.convert("L")
