@@ -182,6 +182,10 @@ class RemoteRegistry:
         """Raise InputError: a file is taken in where the home is."""
         _not_offered("ingest")
 
+    def ingest_many(self, *_: object, **__: object) -> NoReturn:
+        """Raise InputError: files are taken in where the home is."""
+        _not_offered("ingest_many")
+
     def reproduce(self, *_: object, **__: object) -> NoReturn:
         """Raise InputError: a replay runs where the home is."""
         _not_offered("reproduce")

@@ -97,10 +97,14 @@ _judge_of_process: list[PageJudge] = []
 
 
 def _begin(vkey: VerifierKey, documents: Mapping[str, Any]) -> None:
-    """Prepare a process: leave Ctrl-C to its parent, and end with it."""
+    follow_parent()
+    _judge_of_process[:] = [PageJudge(vkey, SchemaSet(documents))]
+
+
+def follow_parent() -> None:
+    """Prepare a spawned process: leave Ctrl-C to its parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _judge_of_process[:] = [PageJudge(vkey, SchemaSet(documents))]
 
 
 def _end_with_parent() -> None:

@@ -26,6 +26,7 @@ from registry.core.answers import (
 )
 from registry.core.digests import asset_id
 from registry.core.generation import Generation
+from registry.sdk.folders import Folders
 from registry.store.transaction import read
 from registry.workflows import inspect, refs, trace
 from registry.workflows.services import Services
@@ -48,7 +49,7 @@ Progress = Callable[[int, int], None]
 """Called with the records done and the records in all."""
 
 
-class Registry:
+class Registry(Folders):
     """One open registry home; use it as a context manager, from any number of threads.
 
     Every reference `ref` is an asset id (`sha256:<hex>`), a record id (`rec:<hex>`), a unique

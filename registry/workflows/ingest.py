@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,23 @@ from sqlalchemy import Connection
 from registry.core import predicates
 from registry.core.answers import Ingested, Receipt
 from registry.core.digests import asset_id, record_id
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.core.generation import Blob, Output
 from registry.core.statements import Subject, predicate_uri
 from registry.errors import InputError, NotFoundError
 from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, suffix_problem
-from registry.similarity.fingerprints import fingerprint, pixels_digest
+from registry.similarity.fingerprints import DRAFT_SIDE
 from registry.similarity.media import TIFF, media_type_of
 from registry.similarity.nearness import FAR, distances
+from registry.similarity.prints import prints_of
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.personal import store_output
 from registry.workflows.services import Services
 from registry.workflows.submit import declare, new_key
 
+INGEST = predicate_uri("ingest")
+"""The type of the record of a file to which nobody contributed by hand."""
 _PLACED = {"layout", "composited"}
 """Contributions that set a picture among others: the whole need not look like any of them."""
 
@@ -54,6 +59,7 @@ class Taken:
     blob: Blob
     subject: Subject
     fingerprints: tuple[FingerprintValue, ...]
+    thumbnails: tuple[Thumbnail, ...] = ()
 
 
 def ingest(
@@ -77,7 +83,8 @@ def ingest(
     made = _contributions(said.contributions)
     file = Path(path)
     limits = services.settings.limits
-    output = read_output(read_bytes(file, limits), file, limits)
+    with plain_file(file) as opened:
+        output = read_output(read_all(opened, limits), file, limits)
     origins = _parents(services, said.parents)
     key = new_key(services) if personal else None
     blob, subject = store_output(services, output, 0, key)
@@ -91,7 +98,8 @@ def ingest(
         campaign=campaign,
         contributions=made,
     )
-    receipt = log_ingest(services, predicate, Taken(blob, subject, prints), key=key)
+    small = () if personal or output.thumbnail is None else (output.thumbnail,)
+    receipt = log_ingest(services, predicate, Taken(blob, subject, prints, small), key=key)
     unlike = () if _PLACED & set(made) else _unlike(services, prints, origins)
     return Ingested(**receipt.to_dict(), warnings=unlike)
 
@@ -104,11 +112,12 @@ def log_ingest(
     return declare(
         services,
         [taken.subject],
-        predicate_uri("ingest", 2 if made else 1),
+        predicate_uri("ingest", 2) if made else INGEST,
         predicate,
         role="generator",
         blobs=[taken.blob],
         fingerprints=taken.fingerprints,
+        thumbnails=taken.thumbnails,
         key=key,
     )
 
@@ -157,40 +166,49 @@ def _unlike(
     return (f"the picture does not look like {named}: was another file meant, or another parent?",)
 
 
-def read_bytes(file: Path, limits: ImageLimits) -> bytes:
-    """Return a file's bytes; raises InputError (`file.unreadable`, `.empty`, `.too-large`).
+@contextmanager
+def plain_file(file: Path) -> Iterator[BufferedReader]:
+    """Open a file that is one: a pipe or a device could hold anybody up.
 
-    Only a plain file is opened, so that a pipe or a device cannot hold anybody up.
+    Raises InputError (`file.unreadable`), of the block too.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as opened:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+        with open(file, "rb", opener=_without_waiting) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 raise InputError(f"{file} is not a file", code="file.unreadable")
-            if found.st_size > limits.image_bytes:
-                raise InputError(
-                    f"{file} is larger than {limits.image_bytes} bytes", code="file.too-large"
-                )
-            data = opened.read()
+            yield opened
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}", code="file.unreadable") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_all(opened: BufferedReader, limits: ImageLimits) -> bytes:
+    """Return a file's bytes; raises InputError (`file.empty`, `file.too-large`)."""
+    if os.fstat(opened.fileno()).st_size > limits.image_bytes:
+        raise InputError(
+            f"{opened.name} is larger than {limits.image_bytes} bytes", code="file.too-large"
+        )
+    data = opened.read()
     if not data:
-        raise InputError(f"{file} is empty", code="file.empty")
+        raise InputError(f"{opened.name} is empty", code="file.empty")
     return data
 
 
 def read_output(data: bytes, file: Path, limits: ImageLimits) -> Output:
     """Return what a file's bytes are, with their fingerprints; a picture is decoded once.
 
-    What is no picture that can be decoded has no fingerprints. Raises InputError (`image.*`) for a
+    What is no picture that can be decoded is kept as it is. Raises InputError (`image.*`) for a
     damaged picture, and for one whose suffix names another format.
     """
     media_type = media_type_of(data, file.name)
     if media_type not in MEDIA_TYPES.values():
-        return Output(data, media_type, fingerprints=())
+        made = prints_of(data, limits, media_type=media_type)
+        return Output(data, media_type, fingerprints=made.values)
     try:
-        image = open_image(data, limits)
+        image = open_image(data, limits, least=DRAFT_SIDE)
     except InputError as error:
         if media_type != TIFF or error.code != "image.unreadable":
             raise
@@ -202,14 +220,15 @@ def read_output(data: bytes, file: Path, limits: ImageLimits) -> Output:
             code="image.suffix",
             hint="rename it, or check that it is the file you mean",
         )
-    made = fingerprint(data, limits, image=image)
+    made = prints_of(data, limits, image=image)
     return Output(
         data,
         MEDIA_TYPES[image.format or ""],
-        width=image.width,
-        height=image.height,
-        pixels=pixels_digest(image),
-        fingerprints=() if made is None else (made,),
+        width=made.width,
+        height=made.height,
+        pixels=made.pixels,
+        fingerprints=made.values,
+        thumbnail=next(iter(made.thumbnails), None),
     )
 
 
