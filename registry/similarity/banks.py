@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, or_, select
 
+from registry.core.bank_lines import PDQ_LISTED as PDQ_LISTED
 from registry.core.banks import REFUTABLE, UNDECLARED, BankKind
 from registry.core.digests import record_id
 from registry.core.times import format_time
@@ -24,8 +25,6 @@ from registry.store.catalog_tables import BankPrintRow, BankRow, MatchVerdictRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 
-PDQ_LISTED = "pdq256-listed-v1"
-"""PDQ as others computed it and exchange it in lists, by whatever decoding: 32 bytes."""
 NEGATIVE_BITS = 30
 """Largest distance at which a query is taken for a known false match."""
 
