@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, or_, select
 
-from registry.core.bank_lines import PDQ_LISTED as PDQ_LISTED
+from registry.core import bank_lines
 from registry.core.banks import REFUTABLE, UNDECLARED, BankKind
 from registry.core.digests import record_id
 from registry.core.times import format_time
@@ -25,6 +25,8 @@ from registry.store.catalog_tables import BankPrintRow, BankRow, MatchVerdictRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 
+PDQ_LISTED = bank_lines.PDQ_LISTED
+"""The name of PDQ that came in lists: a query's own PDQ is compared with it."""
 NEGATIVE_BITS = 30
 """Largest distance at which a query is taken for a known false match."""
 
