@@ -27,7 +27,7 @@ _BUCKETS = 1 << BAND_BITS
 class BandTable:
     """The rows of a block of 256-bit values, in the order of each of their bands.
 
-    64 bytes a row, and 8 MiB; never changes once it is made.
+    64 bytes a row, and 4 MiB; never changes once it is made.
     """
 
     def __init__(self, words: npt.NDArray[np.uint64]) -> None:
@@ -36,40 +36,43 @@ class BandTable:
 
         self._rows = int(words.shape[1])
         self._order = np.empty(BANDS * self._rows, dtype=np.int32)
-        self._starts = np.empty((BANDS, _BUCKETS + 1), dtype=np.int64)
+        self._starts = np.zeros((BANDS, _BUCKETS + 1), dtype=np.int32)
         for band in range(BANDS):
             values = _band(words, band)
             first = band * self._rows
             # A stable sort of 16-bit numbers is a radix sort: linear in the number of rows.
             self._order[first : first + self._rows] = np.argsort(values, kind="stable")
-            counts = np.bincount(values, minlength=_BUCKETS)
-            self._starts[band, 0] = first
-            np.cumsum(counts, out=self._starts[band, 1:])
-            self._starts[band, 1:] += first
+            np.cumsum(np.bincount(values, minlength=_BUCKETS), out=self._starts[band, 1:])
 
     def __len__(self) -> int:
         return self._rows
 
-    def candidates(self, query: npt.NDArray[np.uint64], radius: int, most: int) -> Rows | None:
-        """Return rows among which all within `radius` bits of `query` (4,) are, some repeatedly.
+    def candidates(
+        self, queries: npt.NDArray[np.uint64], radius: int, most: int
+    ) -> tuple[Rows, Rows, Rows] | None:
+        """Return where all rows within `radius` bits of the `queries` (n, 4) are among.
 
-        None where they are more than `most`, or the radius is too large to be searched by bands.
+        That is numbers of queries, and of rows beside them, some repeatedly; then the numbers of
+        the queries with more than `most` such rows, which are not among the first. None where the
+        radius is too large to be searched by bands.
         """
         import numpy as np  # noqa: PLC0415
 
         tolerance = radius // BANDS
         if tolerance > MOST_TOLERANCE:
             return None
-        keys = (query.view(np.uint16)[:, None] ^ _near(tolerance)).astype(np.int64)
-        starts = np.take_along_axis(self._starts, keys, axis=1).ravel()
-        counts = np.take_along_axis(self._starts, keys + 1, axis=1).ravel() - starts
-        total = int(counts.sum())
-        if total > most:
-            return None
+        band = np.arange(BANDS)[:, None]
+        keys = (queries.view(np.uint16)[:, :, None] ^ _near(tolerance)).astype(np.int64)
+        starts = self._starts[band, keys].astype(np.int64)  # (n, 16, near values)
+        counts = self._starts[band, keys + 1] - starts
+        starts += band * self._rows
+        totals = counts.sum(axis=(1, 2))
+        cheap, dear = np.flatnonzero(totals <= most), np.flatnonzero(totals > most)
+        starts, counts, totals = starts[cheap].ravel(), counts[cheap].ravel(), totals[cheap]
         before = np.cumsum(counts) - counts
-        places = np.arange(total) + np.repeat(starts - before, counts)
+        places = np.arange(int(totals.sum())) + np.repeat(starts - before, counts)
         rows: Rows = self._order[places].astype(np.int64)
-        return rows
+        return np.repeat(cheap, totals), rows, dear
 
 
 def _band(words: npt.NDArray[np.uint64], band: int) -> npt.NDArray[np.uint16]:

@@ -1,5 +1,7 @@
 """Triggers that make the log's tables append-only, against mistakes and casual edits.
 
+And those that note which fingerprints went, so that no index keeps what was removed.
+
 An owner of the database can drop them; a rewritten log is detected by its checkpoint, not here.
 """
 
@@ -27,12 +29,38 @@ BEGIN
 END """
 
 
+FINGERPRINTS_LOCK = 0x67656E6F7074
+"""Postgres' advisory lock under which fingerprints come and go, so that row ids come in order."""
+_PRINTS = "fingerprints"
+_NOTE_REMOVAL = f"""
+  INSERT INTO fingerprint_removals (id, top)
+    VALUES (OLD.id, coalesce((SELECT max(id) FROM {_PRINTS}), 0));
+  DELETE FROM fingerprint_blocks WHERE name = OLD.name AND first <= OLD.id AND last =
+    (SELECT min(last) FROM fingerprint_blocks WHERE name = OLD.name AND last >= OLD.id);
+"""  # noqa: S608  # names are ours
+"""An index reads what went, and what had it packed goes with it."""
+_CHANGES_PRINT = f"UPDATE OF id, sha256, name, value ON {_PRINTS}"
+_FUNCTIONS = {
+    _REFUSE: _REFUSE_BODY,
+    "genops_fingerprint_gone()": f"""
+BEGIN{_NOTE_REMOVAL}  RETURN NULL;
+END """,
+    "genops_fingerprints_in_order()": f"""
+BEGIN
+  PERFORM pg_advisory_xact_lock({FINGERPRINTS_LOCK});
+  RETURN NULL;
+END """,
+}
+"""Postgres' functions behind the triggers, with their bodies."""
+
+
 def install_guards(conn: Connection) -> None:
     """Make the triggers, or make them anew (a batch migration silently drops them)."""
     sqlite = conn.dialect.name == "sqlite"
     if not sqlite:
-        declared = f"CREATE OR REPLACE FUNCTION {_REFUSE} RETURNS trigger LANGUAGE plpgsql"
-        conn.execute(text(f"{declared} AS $${_REFUSE_BODY}$$"))
+        for function, body in _FUNCTIONS.items():
+            declared = f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql"
+            conn.execute(text(f"{declared} AS $${body}$$"))
     for name, (table, statement) in _guards(sqlite=sqlite).items():
         conn.execute(text(f"DROP TRIGGER IF EXISTS {name}{'' if sqlite else f' ON {table}'}"))
         conn.execute(text(statement))
@@ -41,7 +69,8 @@ def install_guards(conn: Connection) -> None:
 def drop_guards(conn: Connection) -> None:
     """Remove what the triggers of dropped tables leave behind."""
     if conn.dialect.name != "sqlite":
-        conn.execute(text(f"DROP FUNCTION IF EXISTS {_REFUSE}"))
+        for function in _FUNCTIONS:
+            conn.execute(text(f"DROP FUNCTION IF EXISTS {function}"))
 
 
 def check_guards(conn: Connection) -> None:
@@ -66,7 +95,9 @@ def _guards(*, sqlite: bool) -> dict[str, tuple[str, str]]:
         for table, keys in _KEYS.items()
         for name, statement in make(table, keys).items()
     }
-    return found | {name: (_HEAD, statement) for name, statement in head().items()}
+    prints = _sqlite_prints() if sqlite else _postgres_prints()
+    found |= {name: (_HEAD, statement) for name, statement in head().items()}
+    return found | {name: (_PRINTS, statement) for name, statement in prints.items()}
 
 
 def _sqlite_guards(table: str, keys: tuple[str, ...]) -> dict[str, str]:
@@ -82,6 +113,16 @@ def _sqlite_head() -> dict[str, str]:
         f"{_HEAD}_no_shrink": _sqlite_trigger(f"{_HEAD}_no_shrink", "UPDATE", _HEAD, _SHRINKS),
         f"{_HEAD}_no_delete": _sqlite_trigger(f"{_HEAD}_no_delete", "DELETE", _HEAD),
         f"{_HEAD}_no_replace": _sqlite_no_replace(_HEAD, ("id",)),
+    }
+
+
+def _sqlite_prints() -> dict[str, str]:
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{_PRINTS} is append-only'); END"
+    return {
+        f"{_PRINTS}_gone": f"CREATE TRIGGER {_PRINTS}_gone AFTER DELETE ON {_PRINTS} "
+        f"BEGIN{_NOTE_REMOVAL}END",
+        f"{_PRINTS}_no_update": f"CREATE TRIGGER {_PRINTS}_no_update BEFORE {_CHANGES_PRINT} "
+        + refuse,
     }
 
 
@@ -121,6 +162,18 @@ def _postgres_head() -> dict[str, str]:
     }
 
 
+def _postgres_prints() -> dict[str, str]:
+    gone, in_order = (function for function in _FUNCTIONS if function != _REFUSE)
+    return {
+        f"{_PRINTS}_gone": f"CREATE TRIGGER {_PRINTS}_gone AFTER DELETE ON {_PRINTS} "
+        f"FOR EACH ROW EXECUTE FUNCTION {gone}",
+        f"{_PRINTS}_in_order": f"CREATE TRIGGER {_PRINTS}_in_order BEFORE INSERT OR DELETE "
+        f"ON {_PRINTS} FOR EACH STATEMENT EXECUTE FUNCTION {in_order}",
+        f"{_PRINTS}_no_update": f"CREATE TRIGGER {_PRINTS}_no_update BEFORE {_CHANGES_PRINT} "
+        f"FOR EACH ROW EXECUTE FUNCTION {_REFUSE}",
+    }
+
+
 def _postgres_trigger(name: str, event: str, table: str, when: str = "") -> str:
     """Return a trigger in the words in which Postgres gives it back (`pg_get_triggerdef`)."""
     per = "STATEMENT" if event == "TRUNCATE" else "ROW"
@@ -142,8 +195,8 @@ def _postgres_triggers(conn: Connection) -> dict[str, str]:
         text(
             "SELECT tgname, pg_get_triggerdef(pg_trigger.oid, true) FROM pg_trigger"
             " JOIN pg_proc ON pg_proc.oid = tgfoid"
-            " WHERE NOT tgisinternal AND tgenabled = 'O' AND prosrc = :body"
+            " WHERE NOT tgisinternal AND tgenabled = 'O' AND prosrc = ANY(:bodies)"
         ),
-        {"body": _REFUSE_BODY},
+        {"bodies": list(_FUNCTIONS.values())},
     )
     return {row[0]: row[1] for row in rows}

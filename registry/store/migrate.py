@@ -91,10 +91,17 @@ def _any_of_ours(conn: Connection) -> bool:
 
 def _our_tables() -> set[str]:
     """Return the names of our tables; the metadata may hold those of others too."""
-    from registry.store import catalog_tables, log_tables, sidecar_tables  # noqa: PLC0415
+    from registry.store import (  # noqa: PLC0415
+        catalog_tables,
+        index_tables,
+        log_tables,
+        sidecar_tables,
+    )
 
     rows = (
-        row for room in (log_tables, catalog_tables, sidecar_tables) for row in vars(room).values()
+        row
+        for room in (log_tables, catalog_tables, sidecar_tables, index_tables)
+        for row in vars(room).values()
     )
     tables = (row for row in rows if isinstance(row, type) and issubclass(row, SQLModel))
     return {str(table.__tablename__) for table in tables if table is not SQLModel}

@@ -9,9 +9,10 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
-from registry.store import catalog_tables, log_tables, sidecar_tables
+from registry.store import catalog_tables, index_tables, log_tables, sidecar_tables
 
-TABLES = (log_tables, catalog_tables, sidecar_tables)  # importing them registers their tables
+# Importing them registers their tables.
+TABLES = (log_tables, catalog_tables, sidecar_tables, index_tables)
 
 
 def _run(connection: Connection) -> None:

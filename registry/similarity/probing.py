@@ -1,0 +1,120 @@
+"""Comparing queries with rows in memory: by bands where that is cheaper, else with every row.
+
+Works on arrays alone; knows no database, and of an asset only the number of its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry.similarity.bands import BandTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Words = npt.NDArray[np.uint64]
+    Digests = npt.NDArray[np.uint8]
+    Ids = npt.NDArray[np.int64]
+    Owners = npt.NDArray[np.int32]
+
+WORDS = 4
+"""64-bit words of a 256-bit value."""
+GONE = -1
+"""The id of a row that was removed."""
+
+_BLOCK = 1 << 14
+"""Rows compared at a time: their words and counts stay in a core's cache, for every query."""
+_PRICE = 8
+"""A row taken out of order costs as much as so many in order."""
+
+Hits = tuple[Any, Any, Any]
+"""Numbers of queries, rows and distances, in arrays of one length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A block of rows from `start` on."""
+
+    start: int
+    table: BandTable
+
+    @property
+    def end(self) -> int:
+        """Return the number of the first row behind the block."""
+        return self.start + len(self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one search sees, whatever is added meanwhile: `size` values, the first of them sorted.
+
+    `words` is (4, n); a value belongs to the row `owners` of `digests` and `ids`.
+    """
+
+    words: Words
+    owners: Owners
+    digests: Digests
+    ids: Ids
+    size: int
+    blocks: tuple[Sorted, ...]
+
+    @property
+    def sorted_end(self) -> int:
+        """Return the number of the first row that is in no block."""
+        return self.blocks[-1].end if self.blocks else 0
+
+
+def hits(view: View, queries: Words, radius: int) -> Iterator[Hits]:
+    """Yield what is within the radius of each of the `queries` (n, 4), each row once a query."""
+    import numpy as np  # noqa: PLC0415  # heavy: only for a search
+
+    everyone = np.arange(len(queries))
+    for block in view.blocks:
+        dear = everyone
+        found = block.table.candidates(queries, radius, len(block.table) // _PRICE)
+        if found is not None:
+            which, rows, dear = found
+            yield _check(view.words, queries, which, rows + block.start, radius)
+        yield from _scan(view.words, block.start, block.end, queries, dear, radius)
+    yield from _scan(view.words, view.sorted_end, view.size, queries, everyone, radius)
+
+
+def _scan(
+    words: Words, first: int, end: int, queries: Words, numbers: Any, radius: int
+) -> Iterator[Hits]:
+    """Compare every row from `first` to before `end` with the queries of these numbers."""
+    import numpy as np  # noqa: PLC0415
+
+    for start in range(first, end if len(numbers) else first, _BLOCK):
+        part = words[:, start : min(start + _BLOCK, end)]
+        for number in numbers:
+            distances = _distances(part, queries[number])
+            rows = np.flatnonzero(distances <= radius)
+            if len(rows):
+                yield np.full(len(rows), number), rows + start, distances[rows]
+
+
+def _check(words: Words, queries: Words, which: Any, rows: Any, radius: int) -> Hits:
+    """Compare these rows each with its query, word by word: most are too far after the second."""
+    import numpy as np  # noqa: PLC0415
+
+    distances = np.zeros(len(rows), dtype=np.uint16)
+    for part, word in zip(words, queries.T, strict=True):
+        distances = distances + np.bitwise_count(part[rows] ^ word[which])
+        near = distances <= radius
+        which, rows, distances = which[near], rows[near], distances[near]
+    _, first = np.unique(which * words.shape[1] + rows, return_index=True)
+    return which[first], rows[first], distances[first]
+
+
+def _distances(words: Words, query: Any) -> npt.NDArray[np.uint16]:
+    """Return the distance of each column of `words` (4, n) from `query` (4,), in bits."""
+    import numpy as np  # noqa: PLC0415
+
+    total = np.zeros(words.shape[1], dtype=np.uint16)
+    for part, word in zip(words, query, strict=True):
+        total += np.bitwise_count(part ^ word)
+    return total
