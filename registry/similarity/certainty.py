@@ -87,14 +87,15 @@ class Estimate:
 
 
 def expected(
-    calibration: Calibration, name: str, distance: int, *, compared: int, variants: int
+    calibration: Calibration, name: str, distance: int, *, chances: int
 ) -> Estimate | None:
-    """Return E of a hit: `compared` stored values, each tried against `variants` of the query.
+    """Return E of a hit: of so many comparisons, those of chance that are this near or nearer.
 
-    None where nobody calibrated that fingerprint.
+    `chances` is the size of the bank, stored values, times the variants of the query that were
+    looked for at that distance. None where nobody calibrated that fingerprint.
     """
     rate = false_positive_rate(calibration, name, distance)
-    return None if rate is None else rate.times(compared * variants)
+    return None if rate is None else rate.times(chances)
 
 
 def verified(

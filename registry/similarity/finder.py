@@ -1,55 +1,83 @@
 """Look a file up: the same bytes, the same pixels, and what looks like it, told apart.
 
-A perceptual match is a suspicion with a distance, never evidence of anything.
+A look-alike is a suspicion with an expected number of false ones, never evidence of anything.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine
 
-from registry.core.digests import asset_id, record_id, sha256_hex
-from registry.core.look_up import FindResult, Match, MatchKind, MatchVerdict, strongest
-from registry.errors import InputError
-from registry.similarity.decode import ImageLimits, open_image, suffix_problem
-from registry.similarity.fingerprints import (
-    BITS,
-    NOT_FINGERPRINTABLE,
-    PHASH256,
-    pixels_digest,
-    read_source,
+from registry.core.digests import asset_id, sha256_hex
+from registry.core.look_up import (
+    CERTAIN,
+    REGISTERED,
+    STRONGEST_FIRST,
+    FindResult,
+    Match,
+    MatchGeometry,
+    strongest,
 )
-from registry.similarity.scan import HammingIndex
-from registry.similarity.variants import variants
-from registry.store.catalog_tables import OutputRow, RecordRow
+from registry.errors import InputError
+from registry.similarity import banks as said
+from registry.similarity import hits
+from registry.similarity.calibrations import default
+from registry.similarity.certainty import Calibration
+from registry.similarity.decode import MEDIA_TYPES, ImageLimits, suffix_problem
+from registry.similarity.fingerprints import BITS, PHASH256, read_source
+from registry.similarity.hits import WHOLE, Hit
+from registry.similarity.judging import Judged, judge
+from registry.similarity.media import UNKNOWN, media_type_of
+from registry.similarity.pdq import PDQ
+from registry.similarity.query import Query, query_of
+from registry.similarity.segments import SEGMENTS
+from registry.similarity.shelves import Assets, Holder, Same, Shelf, shelves
+from registry.similarity.text_index import TextMatch, alike_texts
+from registry.similarity.texts import MINHASH, text_print
+from registry.similarity.verify import Probe
 from registry.store.transaction import read
-from registry.store.types import table_of
 
-MATCH_BITS = 30
-"""Largest distance of a `match`."""
-PROBABLE_BITS = 46
-"""Largest distance that is `probable`; beyond it a person has to look."""
 RADIUS = 62
 """Largest distance that is searched for unless the caller says otherwise."""
 MOST_MATCHES = 200
-"""Most perceptual matches in one answer; a note says when there were more."""
-
-_OUTPUTS, _RECORDS = table_of(OutputRow), table_of(RecordRow)
-_CHUNK = 500  # SQLite takes a bounded number of parameters
+"""Most look-alikes of one bank in an answer; a note says when there were more."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
+class _Asked:
+    """What is looked for, and how; `query` is None for what is no picture."""
+
+    engine: Engine
+    data: bytes = field(repr=False)
     sha256: str
-    pixels: str | None
-    values: Mapping[str, bytes]
+    media_type: str
+    query: Query | None
     notes: tuple[str, ...]
+    radius: int
+    now_ms: int
+    calibration: Calibration
+
+    @property
+    def values(self) -> Mapping[str, bytes]:
+        return {} if self.query is None else self.query.variants
+
+    @property
+    def pixels(self) -> str | None:
+        return None if self.query is None else self.query.pixels
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one bank gave: matches and notes, and how many stored values were compared."""
+
+    matches: list[Match] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    compared: int = 0
 
 
 def find(
@@ -58,168 +86,246 @@ def find(
     limits: ImageLimits,
     *,
     radius: int = RADIUS,
-    index: HammingIndex | None = None,
+    banks: Sequence[str] = (REGISTERED,),
+    now_ms: int = 0,
+    calibration: Calibration | None = None,
 ) -> FindResult:
-    """Look a file or its bytes up among all outputs.
+    """Look a file or its bytes up among all outputs, or in other banks.
 
-    Without an `index`, one is kept for the engine as long as that lives. Bytes that are no picture
-    are looked up by their SHA-256 alone. Raises InputError: `find.radius`, `file.unreadable`, and
-    as `open_image` for a broken picture that is not itself on the log.
+    Entries that have expired at `now_ms` (epoch milliseconds) do not count. E is from
+    `calibration`, else from the one that is shipped. Bytes that are no picture are looked up by
+    their SHA-256, and as a text. Raises InputError: `find.radius`, `find.bank` (there is none of
+    that name), `file.unreadable`, and as `open_image` for a broken picture that is not itself
+    known.
     """
     if not 0 <= radius <= BITS:
         raise InputError(f"a radius of {radius} is not between 0 and {BITS}", code="find.radius")
+    places = shelves(engine, banks, now_ms)
     data = read_source(source, limits)
-    exact = _by_column(engine, "sha256", sha256_hex(data))
-    query = _examine(data, source, limits, known=bool(exact))
-    matches = [_match(sha256, records, "exact") for sha256, records in exact.items()]
-    taken = set(exact)
-    if query.pixels is not None:
-        same = _without(_by_column(engine, "pixels", query.pixels), taken)
-        matches += [_match(sha256, records, "pixels") for sha256, records in same.items()]
-        taken |= set(same)
-    if index is None:  # an empty index is false, too
-        index = _index_of(engine)
-    alike, notes = _alike(engine, index, query, radius, taken)
-    found = (*matches, *alike)
+    sha256 = sha256_hex(data)
+    media_type = _media_type(data, source)
+    with read(engine) as conn:
+        known = any(place.same(conn, sha256, None, None) for place in places)
+    known = known or text_print(data, media_type) is not None
+    query, notes = _examined(data, source, limits, known=known)
+    chosen = default() if calibration is None else calibration
+    asked = _Asked(engine, data, sha256, media_type, query, notes, radius, now_ms, chosen)
+    answers = [_in_bank(asked, place) for place in places]
+    matches = sorted((match for answer in answers for match in answer.matches), key=_certainty)
     return FindResult(
-        found,
-        _described(query, radius, len(index)),
-        (*query.notes, *notes),
-        strongest(match.verdict for match in found),
+        tuple(matches),
+        _described(asked, [place.name for place in places], sum(a.compared for a in answers)),
+        (*notes, *(note for answer in answers for note in answer.notes)),
+        strongest(match.verdict for match in matches),
     )
 
 
-def verdict_of(distance: int) -> MatchVerdict:
-    """Return the verdict band of a perceptual distance in bits of 256."""
-    if distance <= MATCH_BITS:
-        return "match"
-    return "probable" if distance <= PROBABLE_BITS else "review"
+def _media_type(data: bytes, source: bytes | Path) -> str:
+    """Return the media type by content, then by name; what may be a text is taken for one."""
+    found = media_type_of(data, source.name if isinstance(source, Path) else "")
+    return "text/plain" if found == UNKNOWN and b"\0" not in data[:4096] else found
 
 
-def _examine(data: bytes, source: bytes | Path, limits: ImageLimits, *, known: bool) -> _Query:
-    """Compute what to look for; a broken picture matters only where its bytes are unknown."""
-    sha256 = sha256_hex(data)
+def _examined(
+    data: bytes, source: bytes | Path, limits: ImageLimits, *, known: bool
+) -> tuple[Query | None, tuple[str, ...]]:
+    """Compute what to look for; a broken picture matters only where nothing else is known."""
     try:
-        image = open_image(data, limits)
+        query = query_of(data, limits)
     except InputError as error:
         if not known:
             raise
-        return _Query(sha256, None, {}, (f"only the bytes were compared: {error.message}",))
-    notes = []
-    if isinstance(source, Path) and (misnamed := suffix_problem(source, image)):
-        notes.append(f"the file {misnamed}")
-    values = dict(variants(image))
-    if not values:
-        notes.append(NOT_FINGERPRINTABLE)
-    return _Query(sha256, pixels_digest(image), values, tuple(notes))
+        return None, (f"only the bytes were compared: {error.message}",)
+    misnamed = suffix_problem(source, query.image) if isinstance(source, Path) else None
+    return query, (*((f"the file {misnamed}",) if misnamed else ()), *query.notes)
 
 
-def _alike(
-    engine: Engine, index: HammingIndex, query: _Query, radius: int, taken: set[str]
-) -> tuple[list[Match], tuple[str, ...]]:
-    if not query.values:
-        return [], ()
-    index.refresh(engine)
-    hits = [hit for hit in _nearest(index, query.values, radius) if hit[0] not in taken]
-    kept = hits[:MOST_MATCHES]
-    with read(engine) as conn:
-        records = _records(conn, "sha256", [sha256 for sha256, _, _ in kept])
-    matches = [
-        _match(sha256, records[sha256], "perceptual", distance, transform)
-        for sha256, distance, transform in kept
-        if sha256 in records
-    ]
-    notes = (f"{len(hits) - len(kept)} more look-alikes are left out",) if hits != kept else ()
-    return matches, notes
+def _in_bank(asked: _Asked, place: Shelf) -> _Answer:
+    """Return what is equal to the query in one bank, then what looks or reads like it."""
+    shown = None if asked.query is None else MEDIA_TYPES.get(asked.query.image.format or "")
+    with read(asked.engine) as conn:
+        same = place.same(conn, asked.sha256, asked.pixels, shown)
+    answer = _Answer([_equal(place, one) for one in same])
+    taken = {one.sha256 for one in same}
+    if asked.query is not None and asked.query.fingerprintable:
+        _add_alike(asked, asked.query, place, taken, answer)
+    elif isinstance(place, Assets):
+        _add_texts(asked, place, taken, answer)
+    return answer
 
 
-def _nearest(
-    index: HammingIndex, values: Mapping[str, bytes], radius: int
-) -> list[tuple[str, int, str]]:
-    """Return (hex SHA-256, distance, transform), nearest first, each asset by its best variant.
-
-    A transform is believed within `MATCH_BITS` only: there are many, and chance has as many tries.
-    """
-    best: dict[str, tuple[int, str]] = {}
-    for transform, value in values.items():
-        for sha256, distance in index.search(
-            value, min(radius, MATCH_BITS) if transform else radius
-        ):
-            if sha256 not in best or distance < best[sha256][0]:
-                best[sha256] = (distance, transform)
-    return sorted(
-        ((sha256, *found) for sha256, found in best.items()), key=lambda hit: (hit[1], hit[0])
+def _equal(place: Shelf, one: Same) -> Match:
+    return Match(
+        asset_id(one.sha256),
+        one.holder.records,
+        one.kind,
+        None,
+        "match",
+        bank=place.name,
+        entry=one.holder.entry,
     )
 
 
-def _match(
-    sha256: str,
-    records: Sequence[str],
-    kind: MatchKind,
-    distance: int | None = None,
-    transform: str = "",
-) -> Match:
-    verdict = "match" if distance is None else verdict_of(distance)
-    if distance is None:
-        return Match(asset_id(sha256), tuple(records), kind, None, verdict)
+def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answer: _Answer) -> None:
+    found = [hit for hit in _hits(asked, query, place, answer) if hit.sha256 not in taken]
+    with read(asked.engine) as conn:
+        holders = place.holders(conn, [hit.sha256 for hit in found])
+        refuted = _pairs(said.refuted(conn, *_query_digests(asked)), place)
+        confirmed = _pairs(said.confirmed(conn, *_query_digests(asked)), place)
+        left = [hit for hit in found if hit.sha256 in holders]
+        kept = [hit for hit in left if (hit.sha256, hit.kind) not in refuted]
+        judged = judge(conn, kept, Probe(query.image), asked.calibration)
+    negatives = said.negatives(asked.engine, asked.values.values(), WHOLE, asked.now_ms)
+    shown = [one for one in judged if one.verdict != "none" or _key(one) in confirmed]
+    clear = [
+        one
+        for one in shown
+        if _key(one) in confirmed or said.lowered_by(one.hit.distance, negatives) is None
+    ]
+    matches = [_alike(place, one, holders[one.hit.sha256], confirmed) for one in clear]
+    answer.matches += sorted(matches, key=_certainty)[:MOST_MATCHES]
+    answer.notes += _left_out(
+        Counter(
+            {
+                "that a person refuted": len(left) - len(kept),
+                "that are known false matches": len(shown) - len(clear),
+                "more": max(0, len(clear) - MOST_MATCHES),
+            }
+        )
+    )
+
+
+def _hits(asked: _Asked, query: Query, place: Shelf, answer: _Answer) -> list[Hit]:
+    """Search a bank by all fingerprints, and count what was compared."""
+    index = place.index(WHOLE)
+    index.refresh()
+    answer.compared += len(index)
+    found = hits.whole(index, query.variants, asked.radius)
+    parts = place.index((SEGMENTS,))
+    parts.refresh()
+    answer.compared += len(parts)
+    found += hits.parts(parts, query.segments, asked.radius)
+    if not isinstance(place, Assets) and query.pdq is not None:
+        listed = place.index((PDQ, said.PDQ_LISTED))
+        listed.refresh()
+        answer.compared += len(listed)
+        found += hits.by_pdq(listed, query.pdq, asked.radius)
+    return hits.strongest_first(found)
+
+
+def _query_digests(asked: _Asked) -> tuple[str, Sequence[bytes], str | None]:
+    plain = asked.values.get("")
+    return asked.sha256, [] if plain is None else [plain], asked.pixels
+
+
+def _pairs(pairs: set[said.Pair], place: Shelf) -> set[tuple[str, str]]:
+    return {(candidate, kind) for bank, candidate, kind in pairs if bank == place.name}
+
+
+def _key(one: Judged) -> tuple[str, str]:
+    return one.hit.sha256, one.hit.kind
+
+
+def _alike(place: Shelf, one: Judged, holder: Holder, confirmed: set[tuple[str, str]]) -> Match:
+    """Return a look-alike as a match; what a person confirmed is one, however unlikely."""
+    hit, geometry, estimate = one.hit, one.geometry, one.expected
+    sure = _key(one) in confirmed
     return Match(
-        asset_id(sha256),
-        tuple(records),
-        kind,
-        distance,
-        verdict,
-        transform,
+        asset_id(hit.sha256),
+        holder.records,
+        hit.kind,
+        hit.distance,
+        "match" if sure or one.verdict == "none" else one.verdict,
+        hit.transform,
+        bank=place.name,
+        expected=None if estimate is None else estimate.value,
+        expected_bound=None if estimate is None else estimate.bound,
+        extrapolated=estimate is not None and estimate.extrapolated,
+        geometry=None
+        if geometry is None
+        else MatchGeometry(
+            geometry.inliers, geometry.mirrored, geometry.rotation, geometry.scale, geometry.box
+        ),
+        fingerprint=hit.name,
+        state="confirmed" if sure else "",
+        entry=holder.entry,
+    )
+
+
+def _add_texts(asked: _Asked, place: Shelf, taken: set[str], answer: _Answer) -> None:
+    found = alike_texts(asked.engine, asked.data, asked.media_type)
+    found = [one for one in found if one.sha256 not in taken]
+    with read(asked.engine) as conn:
+        holders = place.holders(conn, [one.sha256 for one in found])
+        refuted = _pairs(said.refuted(conn, asked.sha256), place)
+        confirmed = _pairs(said.confirmed(conn, asked.sha256), place)
+    left = [one for one in found if one.sha256 in holders]
+    kept = [one for one in left if (one.sha256, "text") not in refuted]
+    answer.matches += [
+        _text(place, one, holders[one.sha256], confirmed) for one in kept[:MOST_MATCHES]
+    ]
+    answer.notes += _left_out(
+        Counter(
+            {
+                "that a person refuted": len(left) - len(kept),
+                "more": max(0, len(kept) - MOST_MATCHES),
+            }
+        )
+    )
+
+
+def _text(place: Shelf, one: TextMatch, holder: Holder, confirmed: set[tuple[str, str]]) -> Match:
+    return Match(
+        asset_id(one.sha256),
+        holder.records,
+        "text",
+        None,
+        one.verdict,
+        "part of a longer text" if one.part else "",
+        bank=place.name,
         expected=None,
         expected_bound=None,
-        fingerprint=PHASH256,
+        fingerprint=MINHASH,
+        similarity=one.similarity,
+        state="confirmed" if (one.sha256, "text") in confirmed else "",
+        entry=holder.entry,
     )
 
 
-def _described(query: _Query, radius: int, compared: int) -> dict[str, Any]:
+def _left_out(counts: Counter[str]) -> Iterator[str]:
+    for why, count in counts.items():
+        if count:
+            things = "look-alike" if count == 1 else "look-alikes"
+            lead = f"{count} more {things}" if why == "more" else f"{count} {things} {why}"
+            yield f"{lead} {'is' if count == 1 else 'are'} left out"
+
+
+def _certainty(match: Match) -> tuple[Any, ...]:
+    """Order matches: equal digests by kind, then by verdict and E, whatever the bank."""
+    order = ("exact", "pixels", "rendition")
+    certain = match.kind in CERTAIN
+    bound = match.expected_bound
+    return (
+        order.index(match.kind) if certain else len(order),
+        STRONGEST_FIRST.index(match.verdict),
+        float("inf") if bound is None else bound,
+        -(match.similarity or 0.0),
+        match.distance or 0,
+        match.id,
+    )
+
+
+def _described(asked: _Asked, banks: Sequence[str], compared: int) -> dict[str, Any]:
+    plain = asked.values.get("")
     return {
-        "sha256": query.sha256,
-        "pixels": query.pixels,
+        "sha256": asked.sha256,
+        "pixels": asked.pixels,
         "algorithm": PHASH256,
-        "fingerprint": query.values[""].hex() if query.values else None,
-        "variants": [name for name in query.values if name],
-        "radius": radius,
-        "compared": compared if query.values else 0,
+        "fingerprint": None if plain is None else plain.hex(),
+        "variants": [name for name in asked.values if name],
+        "parts": 0 if asked.query is None else len(asked.query.segments.get("", ())),
+        "radius": asked.radius,
+        "banks": list(banks),
+        "compared": compared,
+        "calibration": asked.calibration.record or "default",
     }
-
-
-def _by_column(engine: Engine, column: str, digest: str) -> dict[str, list[str]]:
-    with read(engine) as conn:
-        return _records(conn, column, [digest])
-
-
-def _records(conn: Connection, column: str, digests: Iterable[str]) -> dict[str, list[str]]:
-    """Return the record ids, newest first, of the assets whose column holds one of the digests."""
-    wanted = [bytes.fromhex(digest) for digest in digests]
-    found: dict[str, list[str]] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = (
-            select(_OUTPUTS.c.sha256, _RECORDS.c.leaf_hash)
-            .join(_RECORDS, _RECORDS.c.idx == _OUTPUTS.c.record_idx)
-            .where(_OUTPUTS.c[column].in_(wanted[start : start + _CHUNK]))
-            .order_by(_RECORDS.c.idx.desc())
-        )
-        for row in conn.execute(query):
-            records = found.setdefault(row.sha256.hex(), [])
-            record = record_id(row.leaf_hash.hex())
-            if record not in records:
-                records.append(record)
-    return found
-
-
-def _without(found: dict[str, list[str]], taken: set[str]) -> dict[str, list[str]]:
-    return {sha256: records for sha256, records in found.items() if sha256 not in taken}
-
-
-_INDEXES: WeakKeyDictionary[Engine, HammingIndex] = WeakKeyDictionary()
-_INDEXES_LOCK = threading.Lock()
-
-
-def _index_of(engine: Engine) -> HammingIndex:
-    """Return the one index of an engine: loading takes a third of a second for a million rows."""
-    with _INDEXES_LOCK:
-        return _INDEXES.setdefault(engine, HammingIndex())

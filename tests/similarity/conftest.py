@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Engine, insert
 from registry.core.digests import record_id
 from registry.core.fingerprint import FingerprintValue
 from registry.settings import Home, Limits, Settings
-from registry.similarity.decode import open_image
-from registry.similarity.fingerprints import fingerprint, pixels_digest
+from registry.similarity.decode import MEDIA_TYPES
+from registry.similarity.prints import Prints, prints_of
 from registry.store.catalog_tables import OutputRow, RecordRow
 from registry.store.engine import open_engine
-from registry.store.sidecar_tables import FingerprintRow
+from registry.store.sidecar_tables import FingerprintRow, ThumbnailRow
 from registry.store.transaction import write
 from registry.store.types import table_of
 
@@ -50,25 +50,30 @@ class Shelf:
 
     def add(self, data: bytes, *, picture: bool = True) -> str:
         """Store an output; return its record id."""
-        image = open_image(data, LIMITS) if picture else None
-        value = fingerprint(data, LIMITS) if picture else None
-        pixels = pixels_digest(image) if image else None
         sha256 = hashlib.sha256(data).digest()
+        prints = prints_of(data, LIMITS) if picture else Prints(sha256.hex())
         number = len(self.records)
         leaf = hashlib.sha256(f"leaf {number}".encode()).digest()
         with write(self.engine) as conn:
             conn.execute(insert(table_of(RecordRow)), _record(number, leaf))
-            conn.execute(insert(table_of(OutputRow)), _output(number, sha256, pixels))
-            if value is not None and not _known(conn, value):
-                conn.execute(insert(table_of(FingerprintRow)), row_of(value))
+            conn.execute(insert(table_of(OutputRow)), _output(number, prints))
+            if not _known(conn, sha256):
+                _store(conn, prints)
         self.records.append(record_id(leaf.hex()))
         return self.records[-1]
 
 
-def _known(conn: Connection, value: FingerprintValue) -> bool:
+def _known(conn: Connection, sha256: bytes) -> bool:
     table = table_of(FingerprintRow)
-    query = table.select().where(table.c.sha256 == bytes.fromhex(value.sha256))
-    return conn.execute(query).first() is not None
+    return conn.execute(table.select().where(table.c.sha256 == sha256)).first() is not None
+
+
+def _store(conn: Connection, prints: Prints) -> None:
+    for value in prints.values:
+        conn.execute(insert(table_of(FingerprintRow)), row_of(value))
+    for thumbnail in prints.thumbnails:
+        row = {"sha256": bytes.fromhex(prints.sha256), "data": thumbnail.data, "made": "test"}
+        conn.execute(insert(table_of(ThumbnailRow)), row)
 
 
 def row_of(value: FingerprintValue) -> dict[str, Any]:
@@ -93,15 +98,15 @@ def _record(number: int, leaf: bytes) -> dict[str, Any]:
     }
 
 
-def _output(number: int, sha256: bytes, pixels: str | None) -> dict[str, Any]:
+def _output(number: int, prints: Prints) -> dict[str, Any]:
     return {
         "node_id": number,
         "record_idx": number,
-        "sha256": sha256,
-        "pixels": bytes.fromhex(pixels) if pixels else None,
-        "media_type": None,
-        "width": None,
-        "height": None,
+        "sha256": bytes.fromhex(prints.sha256),
+        "pixels": bytes.fromhex(prints.pixels) if prints.pixels else None,
+        "media_type": MEDIA_TYPES.get(prints.format or ""),
+        "width": prints.width,
+        "height": prints.height,
         "size": None,
         "seed": None,
     }

@@ -19,9 +19,10 @@ from registry.core.look_up import FindResult
 from registry.errors import InputError
 from registry.settings import Limits
 from registry.similarity import finder
-from registry.similarity.finder import find, verdict_of
+from registry.similarity.finder import find
 from registry.similarity.fingerprints import NOT_FINGERPRINTABLE, PHASH256
-from registry.similarity.scan import HammingIndex
+from registry.similarity.hits import NEAR_BITS
+from registry.similarity.segments import segments_of
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -130,7 +131,7 @@ def test_a_transform_is_told_of_a_match_alone(
     far = photographs[0].resize((40, 27)).filter(ImageFilter.GaussianBlur(2))
     (match,) = find(engine, encode(far), LIMITS).matches
     assert match.distance is not None
-    assert match.distance > finder.MATCH_BITS
+    assert match.distance > NEAR_BITS
     assert find(engine, encode(ImageOps.mirror(far)), LIMITS).matches == ()
 
 
@@ -152,7 +153,7 @@ def test_another_picture_matches_nothing(
 ) -> None:
     result = find(engine, encode(drawn(9)), LIMITS)
     assert result.matches == ()
-    assert result.query["compared"] == 2
+    assert result.verdict == "none"
 
 
 def test_an_asset_stands_under_its_strongest_kind_only(
@@ -195,21 +196,16 @@ def test_a_flat_picture_is_found_by_its_bytes_and_pixels_alone(
     assert other.query["fingerprint"] is None
 
 
-def test_the_query_says_what_was_looked_for(engine: Engine, original: bytes) -> None:
+def test_the_query_says_what_was_looked_for(
+    engine: Engine, original: bytes, photographs: tuple[Image.Image, ...]
+) -> None:
     query = find(engine, original, LIMITS, radius=40).query
+    parts = sum(len(segments_of(photograph)) for photograph in photographs)
     assert query["sha256"] == hashlib.sha256(original).hexdigest()
     assert query["algorithm"] == PHASH256
     assert len(query["fingerprint"]) == 64
-    assert (query["radius"], query["compared"]) == (40, 2)
-
-
-@pytest.mark.parametrize(
-    ("distance", "verdict"),
-    [(0, "match"), (30, "match"), (32, "probable"), (46, "probable"), (48, "review"),
-     (62, "review"), (256, "review")],
-)  # fmt: skip
-def test_the_bands_of_distances(distance: int, verdict: str) -> None:
-    assert verdict_of(distance) == verdict
+    assert (query["radius"], query["compared"]) == (40, 2 + parts)
+    assert (query["banks"], query["calibration"]) == (["registered"], "default")
 
 
 def test_the_radius_is_inclusive_and_bounded(
@@ -230,14 +226,10 @@ def test_a_picture_stored_after_the_first_search_is_found(
     shelf: Any, engine: Engine, drawn: Draw, encode: Encode
 ) -> None:
     query = encode(drawn(1), "JPEG", quality=50)
-    index = HammingIndex()
-    for given in (None, index):
-        assert find(engine, query, LIMITS, index=given).matches == ()
+    assert find(engine, query, LIMITS).matches == ()
     stored = encode(drawn(1))
     shelf.add(stored)
-    for given in (None, index):
-        assert kinds(find(engine, query, LIMITS, index=given)) == [(id_of(stored), "perceptual")]
-    assert len(index) == 1
+    assert kinds(find(engine, query, LIMITS)) == [(id_of(stored), "perceptual")]
 
 
 def test_many_look_alikes_are_cut_and_counted(

@@ -1,0 +1,125 @@
+"""The candidates of a query in a bank: what its fingerprints come near to, not yet judged.
+
+Searches indexes; knows neither what a distance means nor who put a fingerprint there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from registry.similarity.borders import TRIMMED
+from registry.similarity.fingerprints import PHASH256, PHASH256_V1
+from registry.similarity.frames import FRAMES
+from registry.similarity.pdq import PDQ
+from registry.similarity.prints import BLACK
+from registry.similarity.query import Query
+from registry.similarity.segments import SEGMENTS
+
+WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
+"""All fingerprints that are a `phash256` of a whole picture: they are compared with each other."""
+NEAR_BITS = 30
+"""Largest distance at which a transform, or a part, is looked for: there are many of them, chance
+has as many tries, and up to here the index looks into a few buckets only."""
+PDQ_BITS = 31
+"""Largest distance of PDQ, as its makers recommend."""
+WIDE = ("", "framed")
+"""Variants that are looked for in the whole radius."""
+
+
+class Searched(Protocol):
+    """An index, up to date, as `indexes.Index` has it."""
+
+    def __len__(self) -> int: ...
+
+    def search_many(self, values: Sequence[bytes], radius: int) -> list[list[tuple[str, int]]]:
+        """Return (hex SHA-256, distance) of what is within the radius of each value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stored fingerprint near one of the query's, of the asset or entry `sha256` (hex).
+
+    `name` is the fingerprint by which it is calibrated; `chances` says how many comparisons could
+    have given so near a hit: stored values times what was looked for at that distance.
+    """
+
+    sha256: str
+    kind: Literal["perceptual", "part"]
+    name: str
+    distance: int
+    transform: str
+    chances: int
+
+
+def whole(index: Searched, variants: Mapping[str, bytes], radius: int) -> list[Hit]:
+    """Return what is near the query as a whole, each asset by its best variant."""
+    wide = [name for name in variants if name in WIDE]
+    narrow = [name for name in variants if name not in WIDE]
+    near = min(radius, NEAR_BITS)
+    found = _searched(index, {name: variants[name] for name in wide}, radius)
+    found += _searched(index, {name: variants[name] for name in narrow}, near)
+    return _best(
+        Hit(
+            sha256,
+            "perceptual",
+            PHASH256,
+            distance,
+            transform,
+            len(index) * (len(wide) + (len(narrow) if distance <= near else 0)),
+        )
+        for sha256, distance, transform in found
+    )
+
+
+def parts(index: Searched, segments: Mapping[str, Sequence[bytes]], radius: int) -> list[Hit]:
+    """Return whose regions are near one of the query's, each asset by its nearest."""
+    looked_for = [(name, value) for name, values in segments.items() for value in values]
+    answers = index.search_many([value for _, value in looked_for], min(radius, NEAR_BITS))
+    return _best(
+        Hit(sha256, "part", SEGMENTS, distance, name, len(index) * len(looked_for))
+        for (name, _), answer in zip(looked_for, answers, strict=True)
+        for sha256, distance in answer
+    )
+
+
+def by_pdq(index: Searched, value: bytes, radius: int) -> list[Hit]:
+    """Return what is near the query by PDQ."""
+    (answer,) = index.search_many([value], min(radius, PDQ_BITS))
+    return [Hit(sha256, "perceptual", PDQ, distance, "", len(index)) for sha256, distance in answer]
+
+
+def strongest_first(hits: Iterable[Hit]) -> list[Hit]:
+    """Return hits nearest first, each asset once, as a whole rather than as a part."""
+    order = sorted(hits, key=lambda hit: (hit.kind == "part", hit.name != PHASH256, hit.distance))
+    return _best(order, keep_first=True)
+
+
+def described(query: Query, names: Iterable[str]) -> list[str]:
+    """Name the transforms of the query that are looked for beside it as it is."""
+    found = [name for name in query.variants if name]
+    if SEGMENTS in names and any(query.segments.values()):
+        found.append("part")
+    return found
+
+
+def _searched(
+    index: Searched, values: Mapping[str, bytes], radius: int
+) -> list[tuple[str, int, str]]:
+    answers = index.search_many(list(values.values()), radius) if values else []
+    return [
+        (sha256, distance, name)
+        for name, answer in zip(values, answers, strict=True)
+        for sha256, distance in answer
+    ]
+
+
+def _best(hits: Iterable[Hit], *, keep_first: bool = False) -> list[Hit]:
+    """Keep each asset's nearest hit, or its first, in order of distance, then of digest."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        known = best.get(hit.sha256)
+        if known is None or (not keep_first and hit.distance < known.distance):
+            best[hit.sha256] = hit
+    return sorted(best.values(), key=lambda hit: (hit.kind == "part", hit.distance, hit.sha256))

@@ -1,0 +1,143 @@
+"""The banks that a look-up searches: every asset of the registry, and the entries of named banks.
+
+Tells which digests are held and by which records; how near a query is to them is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from registry.core.look_up import REGISTERED, BankEntry, MatchKind
+from registry.errors import InputError
+from registry.similarity import banks
+from registry.similarity.indexes import Index, index_of
+from registry.similarity.known import Known, by_digest, by_pixels
+from registry.store.transaction import read
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The records by which a bank holds something, newest first, and why, if it is no asset."""
+
+    records: tuple[str, ...]
+    entry: BankEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Something whose bytes or pixels are those of the query."""
+
+    sha256: str
+    kind: MatchKind
+    holder: Holder
+
+
+class Shelf(Protocol):
+    """A bank to search."""
+
+    name: str
+
+    def same(
+        self, conn: Connection, sha256: str, pixels: str | None, media_type: str | None
+    ) -> list[Same]:
+        """Return what has these bytes, then what has these pixels (hex digests).
+
+        In a container of another `media_type`, the same pixels are a rendition.
+        """
+
+    def index(self, names: tuple[str, ...]) -> Index:
+        """Return the index of these fingerprints, not refreshed."""
+
+    def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
+        """Return those (hex SHA-256) that the bank holds now."""
+
+
+class Assets:
+    """`registered`: every asset."""
+
+    name = REGISTERED
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def same(
+        self, conn: Connection, sha256: str, pixels: str | None, media_type: str | None
+    ) -> list[Same]:
+        """Return the assets with these bytes or pixels."""
+        exact = by_digest(conn, [sha256])
+        found = [Same(name, "exact", Holder(known.records)) for name, known in exact.items()]
+        others = by_pixels(conn, pixels) if pixels is not None else {}
+        return found + [
+            Same(name, _kind(known, media_type), Holder(known.records))
+            for name, known in others.items()
+            if name not in exact
+        ]
+
+    def index(self, names: tuple[str, ...]) -> Index:
+        """Return the index of the assets' fingerprints."""
+        return index_of(self._engine, names)
+
+    def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
+        """Return which are outputs on the log."""
+        return {sha256: Holder(known.records) for sha256, known in by_digest(conn, digests).items()}
+
+
+class Entries:
+    """A bank by its name: the entries that count at a time."""
+
+    def __init__(self, engine: Engine, name: str, now_ms: int) -> None:
+        self._engine, self.name, self._now_ms = engine, name, now_ms
+
+    def same(
+        self,
+        conn: Connection,
+        sha256: str,
+        pixels: str | None,
+        media_type: str | None,  # noqa: ARG002  # entries say none
+    ) -> list[Same]:
+        """Return the entries with these bytes or pixels."""
+        found = banks.equal(conn, self.name, self._now_ms, sha256=sha256, pixels=pixels)
+        return [
+            Same(info.sha256, "exact" if info.sha256 == sha256 else "pixels", _holder(info))
+            for info in found
+        ]
+
+    def index(self, names: tuple[str, ...]) -> Index:
+        """Return the index of the bank's fingerprints."""
+        return banks.bank_index(self._engine, self.name, names)
+
+    def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
+        """Return which are entries that count."""
+        found = banks.live(conn, self.name, digests, self._now_ms)
+        return {sha256: _holder(info) for sha256, info in found.items()}
+
+
+def shelves(engine: Engine, names: Iterable[str], now_ms: int) -> list[Shelf]:
+    """Return the banks of these names. Raises InputError (`find.bank`) for an unknown one."""
+    wanted = list(dict.fromkeys(names))
+    with read(engine) as conn:
+        known = {REGISTERED, *banks.kinds(conn)} if set(wanted) - {REGISTERED} else {REGISTERED}
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise InputError(
+            f"there is no bank {unknown[0]!r}" if unknown else "no bank to look in",
+            code="find.bank",
+            hint=f"there are {', '.join(sorted(known))}",
+        )
+    return [
+        Assets(engine) if name == REGISTERED else Entries(engine, name, now_ms) for name in wanted
+    ]
+
+
+def _kind(known: Known, media_type: str | None) -> MatchKind:
+    other = known.media_type is not None and known.media_type != media_type
+    return "rendition" if other else "pixels"
+
+
+def _holder(info: banks.EntryInfo) -> Holder:
+    entry = BankEntry(info.record, None, info.owner, info.source, info.expires)
+    return Holder((info.record,), entry)
