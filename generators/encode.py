@@ -14,14 +14,13 @@ from registry.core.generation import Output
 from registry.core.pixels import pixels_v1
 from registry.errors import InputError
 from registry.settings import Limits
-from registry.similarity.fingerprints import fingerprint
+from registry.similarity.prints import prints_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL.Image import Image
 
-    from registry.core.fingerprint import FingerprintValue
 
 PNG = "image/png"
 NPY = "application/x-npy"
@@ -108,26 +107,21 @@ def decode_array(data: bytes) -> Any:
 def image_output(image: Image, **fields: Any) -> Output:
     """Encode one picture as an `Output`; `fields` are those of `Output` beyond its content.
 
-    Its fingerprint is made from the picture at hand, which saves decoding what was just encoded.
+    Its fingerprints are made from the picture at hand, which saves decoding what was just encoded.
     """
     data = encode_png(image)
+    plain = image.mode in PLAIN_MODES and not image.getexif()
+    made = prints_of(data, Limits(), image=image) if plain else None
     return Output(
         data=data,
         media_type=PNG,
         width=image.width,
         height=image.height,
-        pixels=pixel_digest(image),
-        fingerprints=_fingerprints(data, image),
+        pixels=pixel_digest(image) if made is None else made.pixels,
+        fingerprints=None if made is None else made.values,
+        thumbnail=None if made is None else next(iter(made.thumbnails), None),
         **fields,
     )
-
-
-def _fingerprints(data: bytes, image: Image) -> tuple[FingerprintValue, ...] | None:
-    """Return the picture's fingerprints; None where only decoding the bytes gives the same."""
-    if image.mode not in PLAIN_MODES or image.getexif():
-        return None
-    made = fingerprint(data, Limits(), image=image)
-    return () if made is None else (made,)
 
 
 def as_pictures(batch: Any) -> Sequence[Any]:

@@ -17,7 +17,7 @@ TEXT = "text/plain; charset=utf-8"
 
 def text_output(data: bytes, number: int) -> Output:
     """Return a text (UTF-8) as an output."""
-    return Output(data, TEXT, batch_index=number, fingerprints=())
+    return Output(data, TEXT, batch_index=number)
 
 
 def picture_output(
@@ -27,28 +27,27 @@ def picture_output(
 
     Raises FormatError (`hosted.answer`) for bytes that are no picture, or do not decode.
     """
-    from registry.similarity.decode import MEDIA_TYPES, open_image
-    from registry.similarity.fingerprints import fingerprint, pixels_digest
+    from registry.similarity.decode import MEDIA_TYPES
+    from registry.similarity.prints import prints_of
 
-    limits = Limits()
     try:
-        image = open_image(data, limits)
+        made = prints_of(data, Limits())
     except InputError as error:
         raise FormatError(
             f"what came as picture {number + 1} is none: {error.message}",
             code="hosted.answer",
             hint="nothing was recorded",
         ) from None
-    made = fingerprint(data, limits, image=image)
     return Output(
         data,
-        MEDIA_TYPES[image.format or ""],
+        MEDIA_TYPES[made.format or ""],
         seed=seed,
         batch_index=number,
-        width=image.width,
-        height=image.height,
-        pixels=pixels_digest(image),
-        fingerprints=() if made is None else (made,),
+        width=made.width,
+        height=made.height,
+        pixels=made.pixels,
+        fingerprints=made.values,
+        thumbnail=next(iter(made.thumbnails), None),
         extra=extra or {},
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class Output:
     string. `prompt` and other per-output text in `extra` may be `Sealed`. `materials` are names of
     this generation's materials that this output depends on (all of them if None), so that taint
     does not spread across a batch. `fingerprints` are those that were made while the picture was
-    still at hand; None lets the registry decode the bytes once more and make them.
+    still at hand, and `thumbnail` goes with them; None lets the registry decode the bytes once more
+    and make both.
     """
 
     data: bytes
@@ -81,6 +82,7 @@ class Output:
     pixels: str | None = None
     materials: tuple[str, ...] | None = None
     fingerprints: tuple[FingerprintValue, ...] | None = None
+    thumbnail: Thumbnail | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -13,7 +13,13 @@ from registry.log.tree import add_tiles
 from registry.store.bulk import insert_missing, insert_rows
 from registry.store.log_tables import EnvelopeRow, InvocationRow, LogEntryRow, TrustRecordRow
 from registry.store.rows import outbox_row
-from registry.store.sidecar_tables import BlobRow, FingerprintRow, OutboxRow, SealedRow
+from registry.store.sidecar_tables import (
+    BlobRow,
+    FingerprintRow,
+    OutboxRow,
+    SealedRow,
+    ThumbnailRow,
+)
 from registry.store.types import table_of
 
 _BLOBS = table_of(BlobRow)
@@ -23,6 +29,7 @@ _FINGERPRINTS = table_of(FingerprintRow)
 _INVOCATIONS = table_of(InvocationRow)
 _OUTBOX = table_of(OutboxRow)
 _SEALED = table_of(SealedRow)
+_THUMBNAILS = table_of(ThumbnailRow)
 _TRUST = table_of(TrustRecordRow)
 
 Batch = Sequence[tuple[Accepted, Prepared]]
@@ -56,7 +63,7 @@ def append_log(conn: Connection, batch: Batch) -> None:
 
 
 def append_sidecars(conn: Connection, batch: Batch, targets: Sequence[str]) -> None:
-    """Insert sealed texts, blobs, fingerprints, and a row per mirror into the outbox."""
+    """Insert sealed texts, blobs, fingerprints, thumbnails, and an outbox row per mirror."""
     insert_rows(
         conn,
         _SEALED,
@@ -72,6 +79,7 @@ def append_sidecars(conn: Connection, batch: Batch, targets: Sequence[str]) -> N
     )
     insert_missing(conn, _BLOBS, [row for _, item in batch for row in item.blobs])
     insert_missing(conn, _FINGERPRINTS, [row for _, item in batch for row in item.fingerprints])
+    insert_missing(conn, _THUMBNAILS, [row for _, item in batch for row in item.thumbnails])
     insert_rows(
         conn,
         _OUTBOX,

@@ -13,7 +13,7 @@ from registry.core.trust import TrustKey, TrustState
 from registry.errors import InputError, TrustError
 from registry.log.submission import Submission
 from registry.signing.sealing import KEY_BYTES
-from registry.store.rows import Row, blob_row, fingerprint_row
+from registry.store.rows import Row, blob_row, fingerprint_row, thumbnail_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Prepared:
     seal_key: bytes | None
     blobs: tuple[Row, ...]
     fingerprints: tuple[Row, ...]
+    thumbnails: tuple[Row, ...]
     judged: tuple[TrustState, TrustKey] | None
 
     def key_at(self, state: TrustState, time_ms: int) -> TrustKey:
@@ -75,6 +76,7 @@ def prepare(
         seal_key=submission.seal_key,
         blobs=tuple(map(_checked_row, submission.blobs)),
         fingerprints=tuple(map(fingerprint_row, submission.fingerprints)),
+        thumbnails=tuple(map(thumbnail_row, submission.thumbnails)),
         judged=_judge(trust, envelope, statement.predicate_type, now_ms) if trust else None,
     )
 

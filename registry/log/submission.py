@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from registry.core.dsse import Envelope
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.core.generation import Blob
 from registry.core.statements import Statement
 
@@ -27,6 +27,7 @@ class Submission:
     seal_key: bytes | None = field(default=None, repr=False)
     blobs: tuple[Blob, ...] = ()
     fingerprints: tuple[FingerprintValue, ...] = ()
+    thumbnails: tuple[Thumbnail, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

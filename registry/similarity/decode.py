@@ -32,6 +32,8 @@ _OPENED = tuple(name for name in MEDIA_TYPES if name != "MPO")  # Pillow opens M
 
 INEXACT = "genops-inexact"
 """Key in a picture's `info`: why its pixels are not the very ones that were encoded in 8 bits."""
+ANIMATED = "animated"
+"""The reason of a file with several pictures."""
 SHOWN_SIZE = "genops-size"
 """Key in a picture's `info`: its width and height in the file, upright, where it was decoded
 smaller."""
@@ -195,7 +197,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _why_inexact(image: Any, data: bytes) -> str | None:
     """Say why the decoded 8-bit pixels are not the encoded ones; None when they are."""
     if getattr(image, "is_animated", False):
-        return "animated"
+        return ANIMATED
     if image.mode not in _EXACT_MODES or _bits(image, data) > 8:
         return f"mode {image.mode}"
     if image.format in {"JPEG", "MPO", "AVIF"}:

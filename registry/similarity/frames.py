@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from registry.similarity.decode import ImageLimits, as_shown, open_header
+from registry.similarity.decode import ANIMATED, INEXACT, ImageLimits, as_shown, open_header
 from registry.similarity.fingerprints import luma_of, value_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ The middle and the last one, and of the others each that is more than 30 bits fr
 counts so far. Frames with too little to recognise are left out, and so are equal ones.
 """
 MOST = 8
-FORMATS = {"AVIF", "GIF", "PNG", "TIFF", "WEBP"}
-"""The formats whose frames count. Not MPO: behind its first picture lie previews and depth maps."""
+_FORMATS = {"AVIF", "GIF", "PNG", "TIFF", "WEBP"}
+"""Not MPO: behind its first picture lie previews and depth maps."""
 _SCENE_BITS = 30
 _MOST_READ = 600
 
@@ -30,8 +30,8 @@ _Hash = tuple[bytes, int]
 
 
 def is_animated(image: Image.Image) -> bool:
-    """Tell of a picture as Pillow opened it whether it has frames that count."""
-    return image.format in FORMATS and getattr(image, "n_frames", 1) > 1
+    """Tell of a picture from `open_image` whether its file has further frames that count."""
+    return image.format in _FORMATS and image.info.get(INEXACT) == ANIMATED
 
 
 def frames_of(data: bytes, limits: ImageLimits) -> tuple[tuple[int, bytes, int], ...]:
@@ -41,7 +41,7 @@ def frames_of(data: bytes, limits: ImageLimits) -> tuple[tuple[int, bytes, int],
     ends the reading. The last frame is the last one read. Raises InputError as `open_image` does.
     """
     with open_header(data, "the picture", limits) as image:
-        hashed = list(_hashes(image, limits)) if is_animated(image) else []
+        hashed = list(_hashes(image, limits))
     wanted = [number for number in (len(hashed) // 2, len(hashed) - 1) if number > 0]
     kept = [value for value in hashed[:1] if value is not None]
     chosen: dict[int, _Hash] = {}

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Engine, select
 
 from registry.core.fingerprint import FingerprintValue
+from registry.similarity.borders import TRIMMED
+from registry.similarity.fingerprints import PHASH256, PHASH256_V1
+from registry.similarity.prints import BLACK
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
 from registry.store.types import table_of
@@ -15,6 +18,7 @@ FAR = 100
 """Bits of 256 that an edit seldom reaches; pictures that have nothing in common differ in 128."""
 
 _FINGERPRINTS = table_of(FingerprintRow)
+_WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK)
 
 
 def distances(
@@ -22,17 +26,17 @@ def distances(
 ) -> Mapping[str, int]:
     """Return the smallest distance, in bits, to each of the assets (hex SHA-256) that has one.
 
-    Fingerprints are compared with those of the same name.
+    Pictures as a whole are compared, with and without a border, on white and on black.
     """
-    mine = {value.name: value.value for value in prints}
+    mine = [value.value for value in prints if value.name in _WHOLE]
     wanted = [bytes.fromhex(digest) for digest in digests]
     if not mine or not wanted:
         return {}
     query = select(_FINGERPRINTS).where(_FINGERPRINTS.c.sha256.in_(wanted))
     found: dict[str, int] = {}
     with read(engine) as conn:
-        for row in conn.execute(query.where(_FINGERPRINTS.c.name.in_(mine))):
-            bits = _bits(row.value, mine[row.name])
+        for row in conn.execute(query.where(_FINGERPRINTS.c.name.in_(_WHOLE))):
+            bits = min(_bits(row.value, value) for value in mine)
             found[row.sha256.hex()] = min(bits, found.get(row.sha256.hex(), bits))
     return found
 

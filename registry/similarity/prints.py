@@ -82,8 +82,8 @@ def prints_of(
     """Compute everything of an asset's bytes. Raises InputError as `open_image` does.
 
     Of a `media_type` that is no picture's, only texts have one; without one, a picture is expected.
-    `image` is the picture that `data` encodes without loss, where it is at hand: then nothing is
-    decoded.
+    `image` is the picture where it is at hand, so that it is not decoded again: from `open_image`
+    with `DRAFT_SIDE`, or the one that `data` encodes without loss.
     """
     sha256 = sha256_hex(data)
     if media_type is not None and media_type not in MEDIA_TYPES.values():
@@ -134,9 +134,7 @@ def black_value(image: Image.Image) -> tuple[bytes, int] | None:
 
 
 def _frames(data: bytes, limits: ImageLimits, image: Image.Image) -> Iterator[_Named]:
-    if image.format not in frames.FORMATS:
-        return
-    found = frames.frames_of(data, limits)
+    found = frames.frames_of(data, limits) if frames.is_animated(image) else ()
     if found:
         value = b"".join(value for _, value, _ in found)
         yield frames.FRAMES, value, min(quality for _, _, quality in found)

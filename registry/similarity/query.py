@@ -71,6 +71,6 @@ def query_of(data: bytes, limits: ImageLimits) -> Query:
 
 def _frames(data: bytes, limits: ImageLimits, image: Image.Image) -> Iterator[tuple[str, bytes]]:
     """Yield the further frames of an animated query, by their number from 1."""
-    if image.format in frames.FORMATS:
+    if frames.is_animated(image):
         for number, value, _ in frames.frames_of(data, limits):
             yield f"frame {number + 1}", value

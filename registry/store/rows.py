@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.core.generation import Blob
 
 Row = dict[str, Any]
@@ -35,3 +35,8 @@ def fingerprint_row(value: FingerprintValue) -> Row:
         "value": value.value,
         "quality": value.quality,
     }
+
+
+def thumbnail_row(value: Thumbnail) -> Row:
+    """Return the row of an asset's thumbnail."""
+    return {"sha256": bytes.fromhex(value.sha256), "data": value.data, "made": value.made}

@@ -41,9 +41,22 @@ class FingerprintRow(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG_INT)
     sha256: bytes
-    name: str = Field(index=True)
+    name: str
     value: bytes
     quality: int
+
+
+class ThumbnailRow(SQLModel, table=True):
+    """A small grey JPEG of an asset that is a picture, by which a look-up verifies candidates.
+
+    `made` names the set of algorithms by which the asset's fingerprints were made with it.
+    """
+
+    __tablename__ = "thumbnails"
+
+    sha256: bytes = Field(primary_key=True)
+    data: bytes
+    made: str
 
 
 class OutboxRow(SQLModel, table=True):

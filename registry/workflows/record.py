@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from registry.core.answers import Receipt
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.core.generation import Blob, Generation, Material, Output, as_draft
 from registry.core.modelsets import modelset_manifest
 from registry.core.provenance import generation_payload
 from registry.errors import InputError, MaterialError
-from registry.similarity.decode import MEDIA_TYPES
-from registry.similarity.fingerprints import fingerprint
+from registry.similarity.prints import prints_of
 from registry.workflows.personal import store_output
 from registry.workflows.services import Services
 from registry.workflows.submit import check_texts, new_key, submit
@@ -50,6 +49,7 @@ def record(
     ]
     if not personal:
         _check_fingerprints(generation.outputs, [blob for blob, _ in outputs])
+    prints, thumbnails = ((), ()) if personal else looks_of(services, generation.outputs)
     subjects = [subject for _, subject in outputs]
     sealed = generation_payload(
         generation,
@@ -65,7 +65,8 @@ def record(
         role="generator",
         subjects=subjects,
         blobs=[*stored.values(), *(blob for blob, _ in outputs)],
-        fingerprints=() if personal else fingerprints_of(services, generation.outputs),
+        fingerprints=prints,
+        thumbnails=thumbnails,
         key=key,
     )
     for (blob, _), output in zip(outputs, generation.outputs, strict=True):
@@ -75,21 +76,24 @@ def record(
     return receipt
 
 
-def fingerprints_of(services: Services, outputs: Iterable[Output]) -> list[FingerprintValue]:
-    """Return the fingerprints of the pictures among the outputs, given or made here.
+def looks_of(
+    services: Services, outputs: Iterable[Output]
+) -> tuple[list[FingerprintValue], list[Thumbnail]]:
+    """Return fingerprints and thumbnails of the outputs, given or made here.
 
-    Flat pictures have none, and neither have formats that are not decoded, such as SVG.
+    Formats that are not decoded, such as SVG, have none.
     """
-    return [value for output in outputs for value in _fingerprints(services, output)]
-
-
-def _fingerprints(services: Services, output: Output) -> tuple[FingerprintValue, ...]:
-    if output.fingerprints is not None:
-        return output.fingerprints
-    if output.media_type not in MEDIA_TYPES.values():
-        return ()
-    made = fingerprint(output.data, services.settings.limits)
-    return () if made is None else (made,)
+    prints: list[FingerprintValue] = []
+    thumbnails: list[Thumbnail] = []
+    for output in outputs:
+        if output.fingerprints is not None:
+            prints += output.fingerprints
+            thumbnails += [output.thumbnail] if output.thumbnail else []
+            continue
+        made = prints_of(output.data, services.settings.limits, media_type=output.media_type)
+        prints += made.values
+        thumbnails += made.thumbnails
+    return prints, thumbnails
 
 
 def _check(services: Services, generation: Generation) -> None:
@@ -114,7 +118,8 @@ def _check_fingerprints(outputs: Iterable[Output], blobs: Iterable[Blob]) -> Non
     What was stored stays in the vault, as it does when the log refuses a record.
     """
     for output, blob in zip(outputs, blobs, strict=True):
-        if any(value.sha256 != blob.sha256 for value in output.fingerprints or ()):
+        given = (*(output.fingerprints or ()), *([output.thumbnail] if output.thumbnail else ()))
+        if any(value.sha256 != blob.sha256 for value in given):
             raise InputError("a fingerprint is of other bytes", code="record.fingerprint")
 
 

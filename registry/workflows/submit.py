@@ -14,7 +14,7 @@ from registry.core.answers import Receipt
 from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import Disclosure
 from registry.core.dsse import PAYLOAD_TYPE, Envelope, Signature, pae
-from registry.core.fingerprint import FingerprintValue
+from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.core.generation import Blob, Sealed
 from registry.core.predicates import SealedPayload, seal_statement
 from registry.core.statements import Subject
@@ -43,6 +43,7 @@ def submit(
     subjects: Sequence[Subject],
     blobs: Sequence[Blob] = (),
     fingerprints: Sequence[FingerprintValue] = (),
+    thumbnails: Sequence[Thumbnail] = (),
     key: bytes | None = None,
 ) -> Receipt:
     """Sign a payload in a role and append it; durable on return.
@@ -60,6 +61,7 @@ def submit(
             seal_key=seal_key,
             blobs=tuple(blobs),
             fingerprints=tuple(fingerprints),
+            thumbnails=tuple(thumbnails),
         )
         return services.sequencer.submit(submission)
 
@@ -97,7 +99,7 @@ def receipt_of(receipt: LogReceipt, subjects: Sequence[Subject]) -> Receipt:
     )
 
 
-def declare(
+def declare(  # noqa: PLR0913  # of all that may go with a record, most have little
     services: Services,
     subjects: Sequence[Subject],
     predicate_type: str,
@@ -106,6 +108,7 @@ def declare(
     role: str,
     blobs: Sequence[Blob] = (),
     fingerprints: Sequence[FingerprintValue] = (),
+    thumbnails: Sequence[Thumbnail] = (),
     key: bytes | None = None,
 ) -> Receipt:
     """Seal, sign and append a statement of one of our own predicates; `key` as in `submit`."""
@@ -118,6 +121,7 @@ def declare(
         subjects=subjects,
         blobs=blobs,
         fingerprints=fingerprints,
+        thumbnails=thumbnails,
         key=key,
     )
 

@@ -357,12 +357,17 @@ def test_importing_the_adapters_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
 def test_a_fingerprint_from_the_picture_at_hand_is_that_of_its_bytes(mode: str) -> None:
     from registry.settings import Limits
-    from registry.similarity.fingerprints import fingerprint
+    from registry.similarity.prints import prints_of
 
     rng = np.random.default_rng(5)
     coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
     picture = coarse.resize((90, 70), Image.Resampling.BICUBIC).convert(mode)
     output = image_output(picture)
-    of_bytes = fingerprint(output.data, Limits())
-    assert of_bytes is not None
-    assert output.fingerprints == ((of_bytes,) if mode in {"RGB", "L"} else None)
+    of_bytes = prints_of(output.data, Limits())
+    assert of_bytes.thumbnail is not None
+    if mode in {"RGB", "L"}:
+        assert output.fingerprints == of_bytes.values
+        assert output.thumbnail == of_bytes.thumbnails[0]
+        assert output.pixels == of_bytes.pixels
+    else:
+        assert (output.fingerprints, output.thumbnail) == (None, None)
