@@ -1,50 +1,57 @@
 """Whether one picture shows a part of another: local features that agree on one place.
 
-ORB features (Rublee et al., 2011) and a similarity transform by RANSAC. Knows neither candidates
-nor banks; compares a query with the thumbnail that is stored of an asset.
+A similarity transform by RANSAC between corners. Compares a query with the thumbnail that is
+stored of an asset; knows neither candidates nor banks.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from registry.similarity.features import (
+    ASSET_FEATURES,
+    THUMBNAIL_SIDE,
+    Features,
+    features_of,
+    shrunk,
+)
 from registry.similarity.segments import grey_of
+from registry.similarity.votes import looked_for
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VERIFIER = "orb500-side320-ransac-v1"
-"""ORB, 500 features of a picture of 320 pixels on its longest side, similarity by RANSAC."""
-THUMBNAIL_SIDE = 320
-"""Longest side of the thumbnail that is stored of an asset, pixels."""
+VERIFIER = "orb500-side320-query480-similarity5-v1"
+"""500 features of a thumbnail of 320 pixels a side, queries of 480, similarity within 5 pixels."""
 MIN_INLIERS = 12
 """Fewest features that have to agree; measured on pairs of different photographs."""
 QUERY_SIDE = 480
 """Longest side of a query, pixels: larger than a thumbnail, for it may show little of the asset."""
 
-_FEATURES = 500
 _QUERY_FEATURES = 800
-_FAST_LEVEL = 10
+_VOTING_FEATURES = 400
+"""Features of a query that vote, of each of two sizes: as it is verified, and as an asset is."""
 _RATIO = 0.85
+"""How much nearer the nearest feature has to be than the second nearest."""
 _MOST_BITS = 64
 _PIXELS = 5.0
 _TRIALS = 1000
-_LEAST_SCALE, _MOST_SCALE = 0.15, 6.0
+_LEAST_SCALE, _MOST_SCALE = 0.1, 4.0
+"""Pixels of the thumbnail to one of the query: an asset is enlarged ten times at most."""
 _LEAST_SPREAD = 0.02
-_LEAST_PLACES = 0.5
-
-_LOCAL = threading.local()
+"""Least standard deviation of what agrees, across its narrowest direction, of the longest side."""
+_PLACE_PIXELS = 2.0
+"""Features nearer than this are one: a corner is found at several scales."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Where in an asset the query lies.
 
-    `inliers` features agree; the asset was mirrored (if so), turned by `rotation` degrees
+    `inliers` places agree; the asset was mirrored (if so), turned by `rotation` degrees
     clockwise, and is `scale` times as long as the query on its longest side: above 1 for a crop,
     below 1 for a screenshot of a page. `box` is what of the asset the query shows: left, top,
     right and bottom in fractions of its sides, within 0 and 1.
@@ -57,15 +64,6 @@ class Geometry:
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Corners of a grey picture: `points` (n, 2) float32 in pixels, `descriptors` (n, 32) uint8."""
-
-    points: Any
-    descriptors: Any
-    size: tuple[int, int]
-
-
 class Probe:
     """A query: its features are computed when they are first needed, and once."""
 
@@ -73,62 +71,49 @@ class Probe:
         """Keep a decoded picture, of any size and mode."""
         self._image = image
 
-    def against(self, thumbnail: bytes) -> Geometry | None:
-        """Compare the query with an asset's thumbnail, as it is and mirrored.
+    def against(self, thumbnail: bytes, *, mirrored: bool | None = None) -> Geometry | None:
+        """Compare the query with an asset's thumbnail: as it is, mirrored, or by default both.
 
         None where too few features agree, where they agree on no place that a part of a picture
-        could have, or where the thumbnail is none.
+        could have, or where the thumbnail cannot be read.
         """
         grey = _decoded(thumbnail)
         if grey is None:
             return None
-        asset = features_of(grey, _FEATURES)
+        asset = features_of(grey, ASSET_FEATURES)
         found = [
             geometry
-            for mirrored, query in ((False, self.plain), (True, self.mirrored))
-            if (geometry := agreement(query, asset, mirrored=mirrored)) is not None
+            for side in ((False, True) if mirrored is None else (mirrored,))
+            if (geometry := agreement(self._features(side), asset, mirrored=side)) is not None
         ]
         return max(found, key=lambda geometry: geometry.inliers, default=None)
 
-    @cached_property
-    def _grey(self) -> Any:
+    def keys(self, *, mirrored: bool) -> Any:
+        """Return the keys by which candidates are looked for, (n, 2) uint16, as `votes` has them.
+
+        Features are taken at two sizes: a crop may be larger than the asset, or smaller.
+        """
         import numpy as np  # noqa: PLC0415  # heavy: only with a picture
 
-        return np.asarray(scaled(grey_of(self._image), QUERY_SIDE))
+        grey = shrunk(self._grey, THUMBNAIL_SIDE)
+        small = features_of(_mirrored(grey) if mirrored else grey, ASSET_FEATURES)
+        sizes = (self._features(mirrored), small)
+        return np.concatenate([looked_for(features, _VOTING_FEATURES) for features in sizes])
+
+    def _features(self, mirrored: bool) -> Features:
+        return self._turned if mirrored else self._plain
 
     @cached_property
-    def plain(self) -> Features:
-        """The features of the query as it is."""
-        return features_of(self._grey, _QUERY_FEATURES)
+    def _grey(self) -> Image.Image:
+        return grey_of(self._image)
 
     @cached_property
-    def mirrored(self) -> Features:
-        """The features of the query with left and right exchanged."""
-        import numpy as np  # noqa: PLC0415
+    def _plain(self) -> Features:
+        return features_of(shrunk(self._grey, QUERY_SIDE), _QUERY_FEATURES)
 
-        return features_of(np.ascontiguousarray(self._grey[:, ::-1]), _QUERY_FEATURES)
-
-
-def scaled(grey: Image.Image, side: int) -> Image.Image:
-    """Return a picture with `side` pixels on its longest side, or as it is where it has fewer."""
-    from PIL import Image  # noqa: PLC0415
-
-    share = side / max(grey.size)
-    if share >= 1:
-        return grey
-    size = (max(1, round(grey.width * share)), max(1, round(grey.height * share)))
-    return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def features_of(grey: Any, count: int) -> Features:
-    """Return up to `count` features of a grey picture, (height, width) uint8, strongest first."""
-    import numpy as np  # noqa: PLC0415
-
-    points, descriptors = _detector(count).detectAndCompute(grey, None)
-    places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
-    if descriptors is None:
-        descriptors = np.empty((0, 32), np.uint8)
-    return Features(places, descriptors, (grey.shape[1], grey.shape[0]))
+    @cached_property
+    def _turned(self) -> Features:
+        return features_of(_mirrored(shrunk(self._grey, QUERY_SIDE)), _QUERY_FEATURES)
 
 
 def agreement(query: Features, asset: Features, *, mirrored: bool = False) -> Geometry | None:
@@ -137,7 +122,7 @@ def agreement(query: Features, asset: Features, *, mirrored: bool = False) -> Ge
     Refuses what no part of a picture gives: a scale out of range, and inliers that all stand on
     one spot or on one line.
     """
-    import cv2  # noqa: PLC0415
+    import cv2  # noqa: PLC0415  # heavy: only with a picture
 
     source, target = _pairs(query, asset)
     if len(source) < MIN_INLIERS:
@@ -148,9 +133,10 @@ def agreement(query: Features, asset: Features, *, mirrored: bool = False) -> Ge
     if matrix is None:
         return None
     chosen = inside.ravel().astype(bool)
+    source, target = source[chosen], target[chosen]
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    inliers = min(_places(source[chosen]), _places(target[chosen]))
-    if inliers < MIN_INLIERS or not _is_sane(scale, target[chosen], asset.size):
+    inliers = min(_places(source), _places(target))
+    if inliers < MIN_INLIERS or not _is_sane(scale, target, asset.size):
         return None
     turned = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     shown = max(asset.size) / (scale * max(query.size))
@@ -159,25 +145,38 @@ def agreement(query: Features, asset: Features, *, mirrored: bool = False) -> Ge
 
 
 def _pairs(query: Features, asset: Features) -> tuple[Any, Any]:
-    """Return the places of features that are each other's nearest by far, (n, 2) twice."""
-    import cv2  # noqa: PLC0415
+    """Return the places, (n, 2) twice, of each feature of the asset and its nearest by far."""
     import numpy as np  # noqa: PLC0415
 
-    nothing = np.empty((0, 2), np.float32)
-    if len(query.descriptors) < 2 or len(asset.descriptors) < 2:
+    if not len(query) or not len(asset):
+        nothing = np.empty((0, 2), np.float32)
         return nothing, nothing
-    bits, nearest = cv2.batchDistance(
-        asset.descriptors, query.descriptors, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=2
-    )
-    good = (bits[:, 0] <= _MOST_BITS) & (bits[:, 0] < _RATIO * bits[:, 1])
-    return query.points[nearest[good, 0]], asset.points[good]
+    bits = _distances(asset.descriptors, query.descriptors)
+    rows = np.arange(len(asset))
+    nearest = bits.argmin(axis=1)
+    first = bits[rows, nearest].copy()
+    bits[rows, nearest] = np.iinfo(bits.dtype).max
+    good = (first <= _MOST_BITS) & (first < _RATIO * bits.min(axis=1))
+    return query.points[nearest[good]], asset.points[good]
+
+
+def _distances(some: Any, others: Any) -> Any:
+    """Return the distances, (n, m) uint16 in bits, between descriptors."""
+    import numpy as np  # noqa: PLC0415
+
+    left = np.ascontiguousarray(some).view(np.uint64)
+    right = np.ascontiguousarray(others).view(np.uint64)
+    total = np.zeros((len(left), len(right)), np.uint16)
+    for word in range(left.shape[1]):
+        total += np.bitwise_count(left[:, word, None] ^ right[None, :, word])
+    return total
 
 
 def _places(points: Any) -> int:
-    """Count the places that differ by more than half a pixel: a corner is found at many scales."""
+    """Count the places that differ by more than `_PLACE_PIXELS` or so."""
     import numpy as np  # noqa: PLC0415
 
-    return len(np.unique(np.round(points * _LEAST_PLACES), axis=0))
+    return len(np.unique(np.floor(points / _PLACE_PIXELS), axis=0))
 
 
 def _is_sane(scale: float, points: Any, size: tuple[int, int]) -> bool:
@@ -186,8 +185,8 @@ def _is_sane(scale: float, points: Any, size: tuple[int, int]) -> bool:
 
     if not _LEAST_SCALE <= scale <= _MOST_SCALE:
         return False
-    spread = np.sqrt(np.clip(np.linalg.eigvalsh(np.cov(points.T)), 0, None))
-    return bool(spread[0] >= _LEAST_SPREAD * max(size))
+    narrowest = np.linalg.eigvalsh(np.cov(points.T))[0]
+    return bool(narrowest >= (_LEAST_SPREAD * max(size)) ** 2)
 
 
 def _box(
@@ -213,12 +212,7 @@ def _decoded(thumbnail: bytes) -> Any:
     return cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def _detector(count: int) -> Any:
-    """Return this thread's detector: one holds buffers, and threads must not share them."""
-    import cv2  # noqa: PLC0415
+def _mirrored(grey: Any) -> Any:
+    import numpy as np  # noqa: PLC0415
 
-    kept: dict[int, Any] = _LOCAL.__dict__.setdefault("detectors", {})
-    if count not in kept:
-        cv2.setNumThreads(1)  # callers run in parallel themselves
-        kept[count] = cv2.ORB_create(count, fastThreshold=_FAST_LEVEL)
-    return kept[count]
+    return np.ascontiguousarray(grey[:, ::-1])

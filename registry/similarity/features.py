@@ -1,0 +1,88 @@
+"""Corners of a picture that can be found again in a part of it: ORB (Rublee et al., 2011).
+
+Computes from grey pictures; knows neither candidates nor verdicts.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+THUMBNAIL_SIDE = 320
+"""Longest side at which an asset's features are taken, pixels."""
+ASSET_FEATURES = 500
+DESCRIPTOR_BYTES = 32
+
+_FAST_LEVEL = 10
+"""Least contrast of a corner, in levels of 255; OpenCV's 20 finds little on cloth."""
+_LOCAL = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Corners of a picture of `size` (width, height).
+
+    `points` (n, 2) float32 in pixels, `descriptors` (n, 32) uint8, `strengths` (n,) float32.
+    """
+
+    points: Any
+    descriptors: Any
+    strengths: Any
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def features_of(grey: Any, count: int) -> Features:
+    """Return up to `count` features of a grey picture, (height, width) uint8."""
+    import numpy as np  # noqa: PLC0415  # heavy: only with a picture
+
+    found, descriptors = _detector(count).detectAndCompute(grey, None)
+    if descriptors is None:
+        descriptors = np.empty((0, DESCRIPTOR_BYTES), np.uint8)
+    points = np.array([corner.pt for corner in found], np.float32).reshape(-1, 2)
+    strengths = np.array([corner.response for corner in found], np.float32)
+    return Features(points, descriptors, strengths, (grey.shape[1], grey.shape[0]))
+
+
+def spread(features: Features, cells: int) -> Any:
+    """Return the numbers of all features, the strongest of each of cells x cells first.
+
+    Then the second of each, and so on: a part of the picture holds its share of the first.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    strongest = np.argsort(-features.strengths, kind="stable")
+    places = features.points[strongest] * cells / np.asarray(features.size, np.float32)
+    cell = places.astype(np.int64) @ np.array([1, cells])
+    grouped = np.argsort(cell, kind="stable")
+    sorted_cells = cell[grouped]
+    rank = np.empty(len(cell), np.int64)
+    rank[grouped] = np.arange(len(cell)) - np.searchsorted(sorted_cells, sorted_cells)
+    return strongest[np.argsort(rank, kind="stable")]
+
+
+def shrunk(grey: Image.Image, side: int) -> Any:
+    """Return a grey picture with at most `side` pixels a side, as (height, width) uint8."""
+    import numpy as np  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    share = min(1.0, side / max(grey.size))
+    size = (max(1, round(grey.width * share)), max(1, round(grey.height * share)))
+    return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0))
+
+
+def _detector(count: int) -> Any:
+    """Return this thread's detector: one holds buffers, and threads must not share them."""
+    import cv2  # noqa: PLC0415
+
+    kept: dict[int, Any] = _LOCAL.__dict__.setdefault("detectors", {})
+    if count not in kept:
+        cv2.setNumThreads(1)  # callers run in parallel themselves
+        kept[count] = cv2.ORB_create(count, fastThreshold=_FAST_LEVEL)
+    return kept[count]
