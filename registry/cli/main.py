@@ -31,6 +31,7 @@ SECTIONS = (
         "Ask",
         {
             "record": "registry.cli.assets:record",
+            "ingest": "registry.cli.ingest:ingest",
             "list": "registry.cli.assets:list_assets",
             "show": "registry.cli.assets:show",
             "read": "registry.cli.privacy:read",

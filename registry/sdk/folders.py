@@ -29,7 +29,7 @@ class Folders:
         all_files: bool = False,
         again: bool = False,
         dry_run: bool = False,
-        jobs: int = 1,
+        jobs: int | None = 1,
         note: str = "",
         project: str | None = None,
         campaign: str | None = None,
@@ -43,10 +43,10 @@ class Folders:
         unless `again`. `include` and `exclude` are patterns of names or of paths below the given
         folders; names that begin with a dot are `hidden`. `told` hears what becomes of each file;
         what cannot be taken in is reported, never raised. A run that was stopped goes on when it
-        is run again. With more than one of `jobs` a larger library is read by spawned processes:
-        a script guards its own start with `if __name__ == "__main__"` then. Raises InputError
-        (`ingest.paths`), ConflictError (`ingest.running`), HomeError, KeyFileError, TrustError,
-        UnavailableError.
+        is run again. With more than one of `jobs`, files are read by so many spawned processes, and
+        with None by one a core, if they are many: a script guards its own start with
+        `if __name__ == "__main__"` then. Raises InputError (`ingest.paths`), ConflictError
+        (`ingest.running`), HomeError, KeyFileError, TrustError, UnavailableError.
         """
         from registry.workflows.ingest_folder.run import How, Said, ingest_many
         from registry.workflows.ingest_folder.walking import Wanted

@@ -134,7 +134,7 @@ def _guarded(found: Found, work: Callable[[], _T]) -> _T | FileOutcome:
     try:
         return work()
     except (InputError, IntegrityError) as error:
-        return failed(found.path, error.code, error.message)
+        return failed(found.path, error.code, error.message.replace(f"{found.path} ", ""))
 
 
 def _settled(part: Read | Future[Read]) -> Read:

@@ -6,6 +6,7 @@ Running it again goes on where it was stopped, whatever stopped it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -52,7 +53,7 @@ Told = Callable[[FileOutcome], None]
 
 CALLERS = 16
 """Records that are submitted at once, and committed together."""
-FEW = 32
+FEW = 100
 """With fewer files than this, starting processes takes longer than what they save."""
 
 
@@ -68,12 +69,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a run is done: see `Registry.ingest_many`."""
+    """How a run is done: see `Registry.ingest_many`; None of `jobs` is one a core, or none."""
 
     all_files: bool = False
     again: bool = False
     dry_run: bool = False
-    jobs: int = 1
+    jobs: int | None = 1
 
 
 def ingest_many(
@@ -174,7 +175,7 @@ class _Run:
         """Read and log all files; return how many processes read them."""
         files = self._files(wanted)
         first = list(islice(files, FEW))
-        jobs = 1 if len(first) < FEW else self._how.jobs
+        jobs = self._how.jobs or (_cores() if len(first) == FEW else 1)
         with (
             closing(self._readings(chain(first, files), jobs)) as readings,
             ThreadPoolExecutor(CALLERS, thread_name_prefix="ingest-log") as callers,
@@ -297,6 +298,10 @@ class _Run:
         elif outcome.state == "duplicate":
             self._duplicates.append(outcome)
         self._told(outcome)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _batches(files: Iterable[Found]) -> Iterator[Batch]:
