@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from registry.core.pixels import pixels_v1
 from registry.settings import Limits
 from registry.similarity.decode import open_image
-from registry.similarity.finder import MATCH_BITS, RADIUS
+from registry.similarity.finder import RADIUS
 from registry.similarity.fingerprints import (
     BITS,
     PHASH256,
@@ -24,6 +24,7 @@ from registry.similarity.fingerprints import (
     fingerprint,
     pixels_digest,
 )
+from registry.similarity.hits import NEAR_BITS
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -109,7 +110,7 @@ def test_a_reworked_photograph_stays_within_the_band_of_matches(
             what: bits_apart(original, value_of(data))
             for what, data in reworked(image, encode).items()
         }
-        assert max(far.values()) <= MATCH_BITS, far
+        assert max(far.values()) <= NEAR_BITS, far
 
 
 def test_different_pictures_are_not_matched(
@@ -168,7 +169,7 @@ def test_orientation_is_applied_before_hashing(drawn: Draw, encode: Encode) -> N
 
 def test_cmyk_is_converted(photographs: tuple[Image.Image, ...], encode: Encode) -> None:
     printed = encode(photographs[0].convert("CMYK"), "JPEG", quality=95)
-    assert bits_apart(value_of(printed), value_of(encode(photographs[0]))) <= MATCH_BITS
+    assert bits_apart(value_of(printed), value_of(encode(photographs[0]))) <= NEAR_BITS
 
 
 def test_a_bright_sixteen_bit_picture_is_not_clipped(drawn: Draw, encode: Encode) -> None:
@@ -229,7 +230,7 @@ def test_real_product_shots_are_all_fingerprintable_and_found_after_jpeg(
         again = encode(
             image.resize((image.width * 2 // 3, image.height * 2 // 3)), "JPEG", quality=50
         )
-        assert bits_apart(original, value_of(again)) <= MATCH_BITS, file.name
+        assert bits_apart(original, value_of(again)) <= NEAR_BITS, file.name
 
 
 def test_real_generated_pictures_are_decoded(shared_data: Path) -> None:
