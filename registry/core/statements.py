@@ -49,6 +49,7 @@ _LATER_VERSIONS = {
     "ingest": (2,),
     "bank-entry": (2,),
     "match-verdict": (2,),
+    "calibration": (2,),
 }
 _STATEMENT_FIELDS = {"_type", "subject", "predicateType", "predicate"}
 _SUBJECT_FIELDS = {"name", "digest", "mediaType", "annotations"}

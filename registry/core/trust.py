@@ -53,6 +53,7 @@ ROLE_FOR: Mapping[str, str] = {
     predicate_uri("ingest", 2): "generator",
     predicate_uri("bank-entry", 2): "reviewer",
     predicate_uri("match-verdict", 2): "reviewer",
+    predicate_uri("calibration", 2): "reviewer",
 }
 """The role that a signer needs, by predicate type."""
 

@@ -101,7 +101,7 @@ def test_the_invocation_id_has_one_place(kind: str, predicate: dict[str, Any]) -
 def test_type_uris_are_fixed() -> None:
     assert statements.build_uri("diffusers") == "https://w3id.org/genops/build/diffusers/v1"
     assert KIND == "https://w3id.org/genops/predicate/taint/v1"
-    assert len(PREDICATES) == 26
+    assert len(PREDICATES) == 27
     assert statements.predicate_uri("trust", 2) == "https://w3id.org/genops/predicate/trust/v2"
     assert statements.schema_key(statements.predicate_uri("trust", 2)) == "trust/v2"
     assert {statements.predicate_name(uri) for uri in PREDICATES} >= {"generation", "decision"}
