@@ -84,5 +84,5 @@ def _detector(count: int) -> Any:
     kept: dict[int, Any] = _LOCAL.__dict__.setdefault("detectors", {})
     if count not in kept:
         cv2.setNumThreads(1)  # callers run in parallel themselves
-        kept[count] = cv2.ORB_create(count, fastThreshold=_FAST_LEVEL)
+        kept[count] = cv2.ORB.create(count, fastThreshold=_FAST_LEVEL)
     return kept[count]
