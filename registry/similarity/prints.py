@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue, Thumbnail
-from registry.similarity import borders, frames, palette, pdq, segments, texts, thumbs
+from registry.similarity import borders, frames, palette, pdq, segments, texts, thumbs, votes
 from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, shown_size
 from registry.similarity.fingerprints import (
     DRAFT_SIDE,
@@ -67,7 +67,8 @@ def algorithms() -> str:
     It changes with every name in it, and with whether PDQ is installed: an asset whose thumbnail
     says another was hashed by other algorithms.
     """
-    names = [PHASH256, BLACK, borders.TRIMMED, frames.FRAMES, segments.SEGMENTS, palette.PALETTE]
+    names = [PHASH256, BLACK, borders.TRIMMED, frames.FRAMES, segments.SEGMENTS, votes.VOTES]
+    names += [palette.PALETTE]
     names += [pdq.PDQ] if pdq.available() else []
     return f"prints-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
 
@@ -121,6 +122,9 @@ def _looks(image: Image.Image, grey: Image.Image) -> Iterator[_Named]:
     parts = segments.segments_of(grey)
     if parts:
         yield segments.SEGMENTS, b"".join(parts), 100
+    shared = votes.votes_of(grey) if whole or parts else b""
+    if shared:
+        yield votes.VOTES, shared, 100
     checked = pdq.pdq_of(grey)
     if checked is not None:
         yield pdq.PDQ, *checked
