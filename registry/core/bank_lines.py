@@ -44,6 +44,7 @@ class Listed:
     source: str | None = None
     expires_ms: int | None = None
     reason: str | None = None
+    tags: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from registry.errors import FormatError
 _PDQ_HEX = 64
 _HASH_COLUMNS = ("hash", "pdq", "pdq_hash", "hash_pdq", "value", "indicator", "raw_indicator")
 _TAG_COLUMNS = ("tags", "tag", "labels")
+_MOST_TAGS = 1000
+"""Most characters of tags that are kept."""
 
 
 def read_text(lines: Iterable[Line]) -> Iterator[Read]:
@@ -143,7 +145,8 @@ def _tags(said: Any) -> str | None:
     if not isinstance(listed, list):
         return None
     words = (tag.get("text") if isinstance(tag, dict) else tag for tag in listed)
-    return " ".join(word for word in words if isinstance(word, str)) or None
+    told = " ".join(word for word in words if isinstance(word, str))
+    return told.encode("utf-8", "ignore").decode("utf-8")[:_MOST_TAGS] or None
 
 
 def _pdq(number: int, text: str, quality: int = 100, tags: str | None = None) -> Listed:
@@ -158,8 +161,7 @@ def _pdq(number: int, text: str, quality: int = 100, tags: str | None = None) ->
         raise UnfitError("it is not hex")
     bare = FingerprintValue("0" * 64, PDQ_LISTED, value, quality)
     sha256 = hash_only_digest([bare])
-    reason = None if tags is None else f"tags: {tags}"
-    return Listed(number, sha256, (replace(bare, sha256=sha256),), reason=reason)
+    return Listed(number, sha256, (replace(bare, sha256=sha256),), tags=tags)
 
 
 def _small(text: str) -> bool:

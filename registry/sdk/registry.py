@@ -34,6 +34,7 @@ from registry.workflows.services import Services
 if TYPE_CHECKING:
     from registry.core.look_up import FindResult
     from registry.log.reader import LogReader
+    from registry.sdk.banks import Banks
     from registry.sdk.drafts import Drafts
     from registry.sdk.privacy import Privacy
     from registry.sdk.recovery import Recovery
@@ -102,6 +103,13 @@ class Registry(Folders):
         from registry.sdk.drafts import Drafts
 
         return Drafts(self._services)
+
+    @property
+    def banks(self) -> Banks:
+        """Named banks of fingerprints, and what people say of matches."""
+        from registry.sdk.banks import Banks
+
+        return Banks(self._services)
 
     @property
     def trust(self) -> Trust:
