@@ -167,20 +167,21 @@ def _equal(place: Shelf, one: Same) -> Match:
 
 
 def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answer: _Answer) -> None:
-    found = [hit for hit in _hits(asked, query, place, answer) if hit.sha256 not in taken]
+    probe = Probe(query.image)
+    found = [hit for hit in _hits(asked, query, place, probe, answer) if hit.sha256 not in taken]
     with read(asked.engine) as conn:
         holders = place.holders(conn, [hit.sha256 for hit in found])
         refuted = _pairs(said.refuted(conn, *_query_digests(asked)), place)
         confirmed = _pairs(said.confirmed(conn, *_query_digests(asked)), place)
         left = [hit for hit in found if hit.sha256 in holders]
         kept = [hit for hit in left if (hit.sha256, hit.kind) not in refuted]
-        judged = judge(conn, kept, Probe(query.image), asked.calibration)
+        judged = judge(conn, kept, probe, asked.calibration)
     negatives = said.negatives(asked.engine, asked.values.values(), WHOLE, asked.now_ms)
     shown = [one for one in judged if one.verdict != "none" or _key(one) in confirmed]
     clear = [
         one
         for one in shown
-        if _key(one) in confirmed or said.lowered_by(one.hit.distance, negatives) is None
+        if _key(one) in confirmed or said.lowered_by(one.hit.bits, negatives) is None
     ]
     matches = [_alike(place, one, holders[one.hit.sha256], confirmed) for one in clear]
     answer.matches += sorted(matches, key=_certainty)[:MOST_MATCHES]
@@ -195,7 +196,7 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
     )
 
 
-def _hits(asked: _Asked, query: Query, place: Shelf, answer: _Answer) -> list[Hit]:
+def _hits(asked: _Asked, query: Query, place: Shelf, probe: Probe, answer: _Answer) -> list[Hit]:
     """Search a bank by all fingerprints, and count what was compared."""
     index = place.index(WHOLE)
     index.refresh()
@@ -205,6 +206,12 @@ def _hits(asked: _Asked, query: Query, place: Shelf, answer: _Answer) -> list[Hi
     parts.refresh()
     answer.compared += len(parts)
     found += hits.parts(parts, query.segments, asked.radius)
+    votes = place.votes()
+    votes.refresh()
+    if len(votes):
+        sides = {"": False, "mirrored": True}
+        keys = {name: probe.keys(mirrored=mirrored) for name, mirrored in sides.items()}
+        found += hits.by_votes(votes, keys)
     if not isinstance(place, Assets) and query.pdq is not None:
         listed = place.index((PDQ, said.PDQ_LISTED))
         listed.refresh()

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from registry.similarity.borders import TRIMMED
-from registry.similarity.fingerprints import PHASH256, PHASH256_V1
+from registry.similarity.fingerprints import BITS, PHASH256, PHASH256_V1
 from registry.similarity.frames import FRAMES
 from registry.similarity.pdq import PDQ
 from registry.similarity.prints import BLACK
-from registry.similarity.query import Query
 from registry.similarity.segments import SEGMENTS
+from registry.similarity.votes import VOTES
 
 WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
 """All fingerprints that are a `phash256` of a whole picture: they are compared with each other."""
@@ -26,6 +26,8 @@ PDQ_BITS = 31
 """Largest distance of PDQ, as its makers recommend."""
 WIDE = ("", "framed")
 """Variants that are looked for in the whole radius."""
+MOST_VOTED = 8
+"""Most candidates by their corners, as the query is and as many mirrored."""
 
 
 class Searched(Protocol):
@@ -37,20 +39,33 @@ class Searched(Protocol):
         """Return (hex SHA-256, distance) of what is within the radius of each value."""
 
 
+class Voted(Protocol):
+    """An index of corners, up to date, as `vote_index.VoteIndex`."""
+
+    def search(self, keys: Any, most: int) -> list[tuple[str, float]]:
+        """Return (hex SHA-256, score) of at most so many, the highest score first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A stored fingerprint near one of the query's, of the asset or entry `sha256` (hex).
 
     `name` is the fingerprint by which it is calibrated; `chances` says how many comparisons could
-    have given so near a hit: stored values times what was looked for at that distance.
+    have given so near a hit: stored values times what was looked for at that distance. `distance`
+    is None where only corners were counted.
     """
 
     sha256: str
     kind: Literal["perceptual", "part"]
     name: str
-    distance: int
+    distance: int | None
     transform: str
     chances: int
+
+    @property
+    def bits(self) -> int:
+        """The distance, for comparing: corners alone come last."""
+        return BITS if self.distance is None else self.distance
 
 
 def whole(index: Searched, variants: Mapping[str, bytes], radius: int) -> list[Hit]:
@@ -84,6 +99,15 @@ def parts(index: Searched, segments: Mapping[str, Sequence[bytes]], radius: int)
     )
 
 
+def by_votes(index: Voted, keys: Mapping[str, Any]) -> list[Hit]:
+    """Return what shares most corners with the query, by the keys of each transform."""
+    return [
+        Hit(sha256, "part", VOTES, None, transform, 0)
+        for transform, wanted in keys.items()
+        for sha256, _ in index.search(wanted, MOST_VOTED)
+    ]
+
+
 def by_pdq(index: Searched, value: bytes, radius: int) -> list[Hit]:
     """Return what is near the query by PDQ."""
     (answer,) = index.search_many([value], min(radius, PDQ_BITS))
@@ -91,17 +115,14 @@ def by_pdq(index: Searched, value: bytes, radius: int) -> list[Hit]:
 
 
 def strongest_first(hits: Iterable[Hit]) -> list[Hit]:
-    """Return hits nearest first, each asset once, as a whole rather than as a part."""
-    order = sorted(hits, key=lambda hit: (hit.kind == "part", hit.name != PHASH256, hit.distance))
-    return _best(order, keep_first=True)
+    """Return hits nearest first, each asset once, as a whole rather than as a part.
 
-
-def described(query: Query, names: Iterable[str]) -> list[str]:
-    """Name the transforms of the query that are looked for beside it as it is."""
-    found = [name for name in query.variants if name]
-    if SEGMENTS in names and any(query.segments.values()):
-        found.append("part")
-    return found
+    Hits by corners keep their order behind the others.
+    """
+    first: dict[str, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: (hit.kind == "part", hit.name == PDQ, hit.bits)):
+        first.setdefault(hit.sha256, hit)
+    return list(first.values())
 
 
 def _searched(
@@ -115,11 +136,10 @@ def _searched(
     ]
 
 
-def _best(hits: Iterable[Hit], *, keep_first: bool = False) -> list[Hit]:
-    """Keep each asset's nearest hit, or its first, in order of distance, then of digest."""
+def _best(hits: Iterable[Hit]) -> list[Hit]:
+    """Keep each asset's nearest hit, in order of distance, then of digest."""
     best: dict[str, Hit] = {}
     for hit in hits:
-        known = best.get(hit.sha256)
-        if known is None or (not keep_first and hit.distance < known.distance):
+        if hit.sha256 not in best or hit.bits < best[hit.sha256].bits:
             best[hit.sha256] = hit
-    return sorted(best.values(), key=lambda hit: (hit.kind == "part", hit.distance, hit.sha256))
+    return sorted(best.values(), key=lambda hit: (hit.bits, hit.sha256))

@@ -21,8 +21,12 @@ from registry.store.types import table_of
 SURE_BITS = 30
 """Distance up to which a whole picture is not compared once more, unless E leaves a doubt: what
 is nearer is often too small or too blurred to have corners left."""
-MOST_VERIFIED = 12
-"""Most candidates that are compared by their corners, a few milliseconds each."""
+MOST_WHOLE = 6
+"""Most candidates for the whole picture that are compared by their corners."""
+MOST_NEAR = 6
+"""Most candidates for a part, by the nearest region, that are."""
+MOST_VOTED = 12
+"""Most candidates for a part, by the most corners, that are."""
 
 _THUMBNAILS = table_of(ThumbnailRow)
 _LOWER: Mapping[FindVerdict, FindVerdict] = {"match": "probable", "probable": "review"}
@@ -31,8 +35,8 @@ _LOWER: Mapping[FindVerdict, FindVerdict] = {"match": "probable", "probable": "r
 class Verifier(Protocol):
     """What compares the query with a stored thumbnail, as `verify.Probe` does."""
 
-    def against(self, thumbnail: bytes) -> Geometry | None:
-        """Return where the query lies in it; None where they do not agree."""
+    def against(self, thumbnail: bytes, *, mirrored: bool | None = None) -> Geometry | None:
+        """Return where the query lies in it, as it is or mirrored; None where they disagree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +52,40 @@ class Judged:
 def judge(
     conn: Connection, hits: Sequence[Hit], probe: Verifier, calibration: Calibration
 ) -> list[Judged]:
-    """Judge hits, given nearest first, and verify those that leave a doubt, parts above all."""
+    """Judge hits, given strongest first, and verify those that leave a doubt."""
     unverified = {hit.sha256: _unverified(hit, calibration) for hit in hits}
-    doubted = [hit for hit in hits if _is_doubted(hit, unverified[hit.sha256])][:MOST_VERIFIED]
+    doubted = _doubted(hits, unverified)
     thumbnails = _thumbnails(conn, [hit.sha256 for hit in doubted])
-    seen = {name: probe.against(data) for name, data in thumbnails.items()}
-    return [_judged(hit, unverified[hit.sha256], calibration, seen, len(doubted)) for hit in hits]
+    seen = {
+        hit.sha256: probe.against(thumbnails[hit.sha256], mirrored=_side(hit))
+        for hit in doubted
+        if hit.sha256 in thumbnails
+    }
+    return [_judged(hit, unverified[hit.sha256], calibration, seen) for hit in hits]
 
 
 def _unverified(hit: Hit, calibration: Calibration) -> Estimate | None:
+    if hit.distance is None:
+        return None
     return expected(calibration, hit.name, hit.distance, chances=hit.chances)
 
 
-def _is_doubted(hit: Hit, estimate: Estimate | None) -> bool:
-    if hit.kind == "part":
-        return True
-    return hit.distance > SURE_BITS or verdict_of(estimate) != "match"
+def _doubted(hits: Iterable[Hit], estimates: Mapping[str, Estimate | None]) -> list[Hit]:
+    """Return what is worth a comparison by corners: of each kind the first few."""
+    room = {"perceptual": MOST_WHOLE, "part": MOST_NEAR, "voted": MOST_VOTED}
+    chosen = []
+    for hit in hits:
+        place = "voted" if hit.distance is None else hit.kind
+        sure = hit.bits <= SURE_BITS and verdict_of(estimates[hit.sha256]) == "match"
+        if room[place] and not (hit.kind == "perceptual" and sure):
+            room[place] -= 1
+            chosen.append(hit)
+    return chosen
+
+
+def _side(hit: Hit) -> bool | None:
+    """Tell whether the query has to be mirrored: known of a part, and not of a turned picture."""
+    return hit.transform == "mirrored" if hit.kind == "part" else None
 
 
 def _judged(
@@ -71,16 +93,17 @@ def _judged(
     before: Estimate | None,
     calibration: Calibration,
     seen: Mapping[str, Geometry | None],
-    candidates: int,
 ) -> Judged:
     """Raise what geometry confirmed; lower what it had the chance to confirm and did not."""
     geometry = seen.get(hit.sha256)
     if geometry is not None:
-        after = verified(before, calibration, VERIFIER, geometry.inliers, candidates=candidates)
+        after = verified(before, calibration, VERIFIER, geometry.inliers, candidates=len(seen))
         return Judged(hit, after, verdict_of(after), geometry)
+    if hit.distance is None:
+        return Judged(hit, None, "none")
     verdict = verdict_of(before)
-    if hit.kind == "part" and verdict != "none":
-        verdict = "review"
+    if hit.kind == "part":
+        verdict = "none" if hit.sha256 in seen or verdict == "none" else "review"
     elif hit.sha256 in seen and hit.distance > SURE_BITS:
         verdict = _LOWER.get(verdict, verdict)
     return Judged(hit, before, verdict)

@@ -5,9 +5,11 @@ Tells which digests are held and by which records; how near a query is to them i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 
@@ -16,6 +18,8 @@ from registry.errors import InputError
 from registry.similarity import banks
 from registry.similarity.indexes import Index, index_of
 from registry.similarity.known import Known, by_digest, by_pixels
+from registry.similarity.vote_index import VoteIndex, vote_index_of
+from registry.similarity.votes import VOTES
 from registry.store.transaction import read
 
 
@@ -52,6 +56,9 @@ class Shelf(Protocol):
     def index(self, names: tuple[str, ...]) -> Index:
         """Return the index of these fingerprints, not refreshed."""
 
+    def votes(self) -> VoteIndex:
+        """Return the index of corners, not refreshed."""
+
     def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
         """Return those (hex SHA-256) that the bank holds now."""
 
@@ -81,6 +88,10 @@ class Assets:
         """Return the index of the assets' fingerprints."""
         return index_of(self._engine, names)
 
+    def votes(self) -> VoteIndex:
+        """Return the index of the assets' corners."""
+        return vote_index_of(self._engine)
+
     def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
         """Return which are outputs on the log."""
         return {sha256: Holder(known.records) for sha256, known in by_digest(conn, digests).items()}
@@ -109,6 +120,14 @@ class Entries:
     def index(self, names: tuple[str, ...]) -> Index:
         """Return the index of the bank's fingerprints."""
         return banks.bank_index(self._engine, self.name, names)
+
+    def votes(self) -> VoteIndex:
+        """Return the index of the corners of the bank's pictures."""
+        with _LOCK:
+            kept = _VOTES.setdefault(self._engine, {})
+            if self.name not in kept:
+                kept[self.name] = VoteIndex(self._engine, [banks.BankSource(self.name, VOTES)])
+            return kept[self.name]
 
     def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
         """Return which are entries that count."""
@@ -141,3 +160,7 @@ def _kind(known: Known, media_type: str | None) -> MatchKind:
 def _holder(info: banks.EntryInfo) -> Holder:
     entry = BankEntry(info.record, None, info.owner, info.source, info.expires)
     return Holder((info.record,), entry)
+
+
+_VOTES: WeakKeyDictionary[Engine, dict[str, VoteIndex]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
