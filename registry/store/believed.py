@@ -37,9 +37,12 @@ def believed(records: FromClause) -> ColumnElement[bool]:
         _REATTESTATIONS.c.of_record == records.c.leaf_hash,
         by.c.idx == _REATTESTATIONS.c.record_idx,
         by.c.keyid != records.c.keyid,
-        ~disowned,
+        ~disowned.correlate_except(theirs),
     )
-    return exists().where(mine.c.keyid == records.c.keyid, mine.c.listed, or_(sound, vouched))
+    # Said aloud what each is about: by itself, SQLAlchemy would join `records` anew inside.
+    counts = or_(sound, vouched.correlate_except(_REATTESTATIONS, by))
+    known = exists().where(mine.c.keyid == records.c.keyid, mine.c.listed, counts)
+    return known.correlate_except(mine)
 
 
 def standing_entries(*columns: ColumnElement[Any]) -> Select[Any]:
@@ -59,7 +62,8 @@ def standing_entries(*columns: ColumnElement[Any]) -> Select[Any]:
         believed(saying),
     )
     joined = select(ENTRIES, *columns).join(RECORDS, RECORDS.c.idx == ENTRIES.c.record_idx)
-    return joined.where(and_(ENTRIES.c.added, believed(RECORDS), ~replaced))
+    stands = ~replaced.correlate_except(newer, saying)
+    return joined.where(and_(ENTRIES.c.added, believed(RECORDS), stands))
 
 
 def unexpired(now_ms: int) -> ColumnElement[bool]:

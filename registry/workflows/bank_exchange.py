@@ -212,7 +212,7 @@ def _entries(services: Services, bank: str, *, reasons: bool) -> Iterator[Listed
             rows = conn.execute(page.limit(_PAGE)).mappings().all()
         if not rows:
             return
-        opened = Opened(services)
+        opened = Opened(services, texts=reasons)
         for row in rows:
             change, reason = opened.change(row["record_idx"], row["position"])
             yield Listed(

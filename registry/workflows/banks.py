@@ -158,18 +158,21 @@ def entry_digest(conn: Connection, bank: str, text: str) -> bytes:
 
 
 class Opened:
-    """Records of entries with their texts, each read once."""
+    """Records of entries, each read once; with their texts unless those are not asked for."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, *, texts: bool = True) -> None:
+        self._services, self._texts = services, texts
         self._read: dict[int, tuple[Sequence[EntryChange], Mapping[str, Any]]] = {}
 
     def change(self, record_idx: int, position: int) -> tuple[EntryChange, str | None]:
         """Return what a record says of one entry, and its reason; None where it is not readable."""
         if record_idx not in self._read:
             statement = RecordView(self._services, record_idx).statement
-            opened = open_statement(self._services, record_idx, statement)
-            self._read[record_idx] = tuple(changes_of(statement)), opened.document["predicate"]
+            predicate = statement.predicate
+            if self._texts:
+                opened = open_statement(self._services, record_idx, statement)
+                predicate = opened.document["predicate"]
+            self._read[record_idx] = tuple(changes_of(statement)), predicate
         changes, predicate = self._read[record_idx]
         found: Any = predicate
         for step in changes[position].pointer.split("/")[1:]:
