@@ -27,7 +27,7 @@ from registry.sdk import Registry
 from registry.settings import Limits
 from registry.similarity.prints import prints_of
 from registry.store.catalog_tables import OutputRow
-from registry.store.sidecar_tables import FingerprintRow
+from registry.store.sidecar_tables import FingerprintRow, ThumbnailRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 from registry.workflows.ingest_folder import pool
@@ -150,10 +150,13 @@ def test_prints_are_those_of_a_file_that_comes_alone(registry: Registry, library
     registry.ingest_many([library])
     with read(registry.log.engine) as conn:
         rows = conn.execute(select(table_of(FingerprintRow))).mappings().all()
+        small = {digest.hex() for digest in conn.scalars(select(table_of(ThumbnailRow).c.sha256))}
     stored = {(row["sha256"].hex(), row["name"], row["value"], row["quality"]) for row in rows}
     files = [library / name for name in NEW - {"design.psd"}]
-    values = [value for file in files for value in prints_of(file.read_bytes(), Limits()).values]
+    made = [prints_of(file.read_bytes(), Limits()) for file in files]
+    values = [value for prints in made for value in prints.values]
     assert stored == {(v.sha256, v.name, v.value, v.quality) for v in values}
+    assert small == {prints.sha256 for prints in made if prints.thumbnail}
 
 
 def test_what_is_an_asset_already_is_skipped_unless_it_is_asked_for(
@@ -254,9 +257,8 @@ def test_one_project_is_filled_by_one_run_at_a_time(registry: Registry, library:
 
 def many(folder: Path, count: int, head: bytes = OTHER) -> list[Path]:
     folder.mkdir()
-    files = [
-        folder / f"{number:03}{'.jpg' if head is OTHER else '.psd'}" for number in range(count)
-    ]
+    suffix = "jpg" if head is OTHER else "psd"
+    files = [folder / f"{number:03}.{suffix}" for number in range(count)]
     for number, file in enumerate(files):
         file.write_bytes(head + number.to_bytes(2, "big"))
     return files

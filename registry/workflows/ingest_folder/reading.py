@@ -143,7 +143,8 @@ def _settled(part: Read | Future[Read]) -> Read:
 
 def _ready(found: Found, output: Output, blob: Blob) -> Ready:
     subject = output_subject(0, output, blob.sha256, blob.size)
-    return Ready(found, Taken(blob, subject, output.fingerprints or ()))
+    small = () if output.thumbnail is None else (output.thumbnail,)
+    return Ready(found, Taken(blob, subject, output.fingerprints or (), small))
 
 
 def _blob_of(data: bytes) -> Blob:
