@@ -5,6 +5,7 @@ A killed process loses nothing that it wrote, so killing proves nothing about po
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,31 @@ def _unsynced(what: str, calls: list[Call], path: str, after: int, before: int |
     return [what] if at is None or (before is not None and at > before) else []
 
 
+def told_too_early(calls: list[Call]) -> list[set[str]]:
+    """Return, for each file of a library, what was not durable when it counted as registered."""
+    marks = [(at, json.loads(call.data)) for at, call in enumerate(calls) if call.kind == "mark"]
+    return [_missing_at(calls, line["registered"], at) for at, line in marks]
+
+
+def _missing_at(calls: list[Call], md5: str, told: int) -> set[str]:
+    """Its bytes, their name, its key and its row are made durable in this order, before `told`."""
+    stored = f"{CACHE}/{md5[:2]}/{md5[2:]}"
+    linked = next(at for at, call in enumerate(calls) if call.to == stored)
+    missing = set() if places(calls[:linked], "sync", calls[linked].path) else {"blob"}
+    named = synced_after(calls[:told], str(Path(stored).parent), linked)
+    missing |= {"folder"} if named is None else set()
+    for what, path in (("keyring", KEYRING), ("database", DATABASE)):
+        written = next(at for at in places(calls, "write", path) if at > (named or linked))
+        missing |= {what} if synced_after(calls[:told], path, written) is None else set()
+    return missing
+
+
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     """One record as it should be, one into a bare vault, one without each of the syncs."""
     careless = [f"careless:{what}" for what in WITHOUT]
     steps = ["create", "open", "record:first", "record:whole", "bare", "record:bare", *careless]
+    steps += [f"ingest:{what}" for what in ("library", *WITHOUT)]
     return Life.traced(tmp_path_factory.mktemp("syncs"), *steps)
 
 
@@ -86,3 +107,12 @@ def test_a_folder_that_the_vault_must_make_is_made_durable_too(life: Life) -> No
 @pytest.mark.parametrize("what", WITHOUT)
 def test_a_sync_that_is_left_out_is_seen(life: Life, what: str) -> None:
     assert set(missing_syncs(life.step(f"careless:{what}"))) == {what}
+
+
+def test_a_file_of_a_library_counts_as_registered_when_all_of_it_is_durable(life: Life) -> None:
+    assert told_too_early(life.step("ingest:library")) == [set()] * 3
+
+
+@pytest.mark.parametrize("what", WITHOUT)
+def test_a_sync_that_a_library_leaves_out_is_seen(life: Life, what: str) -> None:
+    assert told_too_early(life.step(f"ingest:{what}")) == [{what}]
