@@ -48,6 +48,8 @@ SECTIONS = (
             "taint": "registry.cli.graph:taint",
             "review": "registry.cli.release:review",
             "gate": "registry.cli.release:gate",
+            "bank": "registry.cli.banks:bank",
+            "match": "registry.cli.matches:match",
             "reproduce": "registry.cli.replays:reproduce",
             "erase": "registry.cli.privacy:erase",
             "hold": "registry.cli.privacy:hold",

@@ -6,6 +6,7 @@ Ids of entries are `sha256:<hex>` of the picture, or of its fingerprints where i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from registry.core.answers import Answer
 from registry.core.banks import BankKind
@@ -130,7 +131,10 @@ class BankExport(Answer):
 
 @dataclass(frozen=True, slots=True)
 class MatchVerdictView(Answer):
-    """A verdict on a match, as it was recorded: `record` says so on the log."""
+    """A verdict on a match, as it was recorded: `record` says so on the log.
+
+    `reason` is None where it cannot be read.
+    """
 
     record: str
     index: int
@@ -140,4 +144,5 @@ class MatchVerdictView(Answer):
     bank: str
     kind: str
     distance: float | None
-    verdict: str
+    verdict: Literal["confirmed", "refuted"]
+    reason: str | None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.core.look_up import REGISTERED
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         BankPage,
         BankRemoved,
         BankView,
+        MatchVerdictView,
     )
     from registry.workflows.bank_entries import Source
     from registry.workflows.bank_exchange import ExportForm, How
@@ -136,3 +138,60 @@ class Banks:
         from registry.workflows.bank_exchange import export_list
 
         return export_list(self._services, bank, Path(out), form, reasons=reasons)
+
+    def confirm(
+        self,
+        query: str | Path | bytes,
+        candidate: str,
+        *,
+        reason: str,
+        bank: str = REGISTERED,
+        actor: str | None = None,
+    ) -> MatchVerdictView:
+        """Say that a file really is what a look-up found in a bank, by the reviewer's key.
+
+        `query` is a file, its bytes or an asset kept here, `candidate` the id of a match or a
+        prefix. Raises NotFoundError (`match.none`) where that match does not come up.
+        """
+        from registry.workflows.match_verdicts import say
+
+        return say(
+            self._services,
+            query,
+            candidate,
+            verdict="confirmed",
+            reason=reason,
+            bank=bank,
+            actor=actor,
+        )
+
+    def refute(
+        self,
+        query: str | Path | bytes,
+        candidate: str,
+        *,
+        reason: str,
+        bank: str = REGISTERED,
+        actor: str | None = None,
+    ) -> MatchVerdictView:
+        """Say that a match is a false one: it does not come up again in the same way.
+
+        As `confirm`. Raises InputError (`match.certain`) for equal bytes or pixels.
+        """
+        from registry.workflows.match_verdicts import say
+
+        return say(
+            self._services,
+            query,
+            candidate,
+            verdict="refuted",
+            reason=reason,
+            bank=bank,
+            actor=actor,
+        )
+
+    def verdicts(self, *, limit: int = 100, offset: int = 0) -> Sequence[MatchVerdictView]:
+        """Return a page of the verdicts on matches that count, the newest first."""
+        from registry.workflows.match_verdicts import list_verdicts
+
+        return list_verdicts(self._services, limit=limit, offset=offset)
