@@ -32,8 +32,11 @@ QUERY_SIDE = 480
 """Longest side of a query, pixels: larger than a thumbnail, for it may show little of the asset."""
 
 _QUERY_FEATURES = 800
-_VOTING_FEATURES = 400
-"""Features of a query that vote, of each of two sizes: as it is verified, and as an asset is."""
+_VOTING = ((THUMBNAIL_SIDE, 500), (240, 400))
+"""Longest sides, in pixels, and features of further pictures of a query that vote: what it shows of
+the asset may be larger there, and smaller."""
+_VOTES = 400
+"""Most features of each of them that vote."""
 _RATIO = 0.85
 """How much nearer the nearest feature has to be than the second nearest."""
 _MOST_BITS = 64
@@ -91,14 +94,16 @@ class Probe:
     def keys(self, *, mirrored: bool) -> Any:
         """Return the keys by which candidates are looked for, (n, 2) uint16, as `votes` has them.
 
-        Features are taken at two sizes: a crop may be larger than the asset, or smaller.
+        Features are taken at several sizes: a crop may be larger than the asset, or smaller.
         """
         import numpy as np  # noqa: PLC0415  # heavy: only with a picture
 
-        grey = shrunk(self._grey, THUMBNAIL_SIDE)
-        small = features_of(_mirrored(grey) if mirrored else grey, ASSET_FEATURES)
-        sizes = (self._features(mirrored), small)
-        return np.concatenate([looked_for(features, _VOTING_FEATURES) for features in sizes])
+        found = [looked_for(self._features(mirrored), _VOTES)]
+        for side, count in _VOTING:
+            small = shrunk(self._grey, side)
+            features = features_of(_mirrored(small) if mirrored else small, count)
+            found.append(looked_for(features, _VOTES))
+        return np.concatenate(found)
 
     def _features(self, mirrored: bool) -> Features:
         return self._turned if mirrored else self._plain
