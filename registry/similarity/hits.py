@@ -26,8 +26,8 @@ PDQ_BITS = 31
 """Largest distance of PDQ, as its makers recommend."""
 WIDE = ("", "framed")
 """Variants that are looked for in the whole radius."""
-MOST_VOTED = 8
-"""Most candidates by their corners, as the query is and as many mirrored."""
+MOST_VOTED = 12
+"""Most candidates by their corners: each costs a comparison."""
 
 
 class Searched(Protocol):
@@ -100,12 +100,17 @@ def parts(index: Searched, segments: Mapping[str, Sequence[bytes]], radius: int)
 
 
 def by_votes(index: Voted, keys: Mapping[str, Any]) -> list[Hit]:
-    """Return what shares most corners with the query, by the keys of each transform."""
-    return [
-        Hit(sha256, "part", VOTES, None, transform, 0)
+    """Return what shares most corners with the query, each asset by its best transform."""
+    scored = [
+        (score, sha256, transform)
         for transform, wanted in keys.items()
-        for sha256, _ in index.search(wanted, MOST_VOTED)
+        for sha256, score in index.search(wanted, MOST_VOTED)
     ]
+    best: dict[str, str] = {}
+    for _, sha256, transform in sorted(scored, key=lambda one: (-one[0], one[1])):
+        best.setdefault(sha256, transform)
+    hits = [Hit(sha256, "part", VOTES, None, transform, 0) for sha256, transform in best.items()]
+    return hits[:MOST_VOTED]
 
 
 def by_pdq(index: Searched, value: bytes, radius: int) -> list[Hit]:
