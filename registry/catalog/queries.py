@@ -130,7 +130,7 @@ def tainted_nodes(conn: Connection, nodes: Sequence[int]) -> set[int]:
     """Return which of the given nodes a standing taint reaches."""
     hit: set[int] = set()
     for chunk in chunked(nodes):
-        reached = _tainted_query().subquery()
+        reached = tainted_query().subquery()
         hit |= set(conn.scalars(select(reached.c.id).where(reached.c.id.in_(chunk))))
     return hit
 
@@ -229,7 +229,7 @@ def tainted_digests(conn: Connection, digests: Sequence[bytes]) -> set[bytes]:
     """Return which of the given digests a standing taint names or reaches."""
     hit: set[bytes] = set()
     for chunk in chunked(digests):
-        reached = _tainted_query().subquery()
+        reached = tainted_query().subquery()
         by_node = select(NODES.c.sha256).join(reached, reached.c.id == NODES.c.id)
         hit |= set(conn.scalars(by_node.where(NODES.c.sha256.in_(chunk))))
         named = select(TAINTS.c.sha256).where(TAINTS.c.cleared_by.is_(None))
@@ -264,12 +264,12 @@ def _filtered(query: Select[Any], chosen: ListFilter) -> Select[Any]:
     if chosen.kind is not None:
         query = query.where(NODES.c.kind == chosen.kind)
     if chosen.tainted is not None:
-        reached = OUTPUTS.c.node_id.in_(_tainted_query())
+        reached = OUTPUTS.c.node_id.in_(tainted_query())
         query = query.where(reached if chosen.tainted else ~reached)
     return query
 
 
-def _tainted_query() -> Any:
+def tainted_query() -> Any:
     """Select the nodes that a standing taint names, and all that derives from them."""
     standing = (
         select(NODES.c.id)

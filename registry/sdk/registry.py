@@ -27,12 +27,13 @@ from registry.core.answers import (
 from registry.core.digests import asset_id
 from registry.core.generation import Generation
 from registry.sdk.folders import Folders
+from registry.sdk.look_ups import LookUps
 from registry.store.transaction import read
 from registry.workflows import inspect, refs, trace
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
-    from registry.core.look_up import FindResult
+    from registry.core.search_answers import SearchReport
     from registry.log.reader import LogReader
     from registry.sdk.banks import Banks
     from registry.sdk.drafts import Drafts
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from registry.sdk.recovery import Recovery
     from registry.sdk.releasing import Releasing
     from registry.sdk.replays import Replays
+    from registry.sdk.searches import Searches
     from registry.sdk.trust import Trust
     from registry.sdk.upkeep import Upkeep
     from registry.sdk.witness import Witnessing
@@ -50,7 +52,7 @@ Progress = Callable[[int, int], None]
 """Called with the records done and the records in all."""
 
 
-class Registry(Folders):
+class Registry(Folders, LookUps):
     """One open registry home; use it as a context manager, from any number of threads.
 
     Every reference `ref` is an asset id (`sha256:<hex>`), a record id (`rec:<hex>`), a unique
@@ -110,6 +112,13 @@ class Registry(Folders):
         from registry.sdk.banks import Banks
 
         return Banks(self._services)
+
+    @property
+    def searches(self) -> Searches:
+        """Saved searches; `search` makes one."""
+        from registry.sdk.searches import Searches
+
+        return Searches(self._services)
 
     @property
     def trust(self) -> Trust:
@@ -223,6 +232,24 @@ class Registry(Folders):
         chosen = ListFilter(project, campaign, kind, tainted)
         return inspect.list_assets(self._services, chosen, limit=limit, offset=offset)
 
+    def search(
+        self,
+        terms: str | Iterable[str] = (),
+        *,
+        sort: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        count: bool = False,
+    ) -> SearchReport:
+        """Return a page of the outputs that all terms are true of, such as `width:1024..`.
+
+        A string is split as a shell does. `genops search fields` lists what there is to ask for.
+        Raises InputError (`search.*`) for what is no term.
+        """
+        from registry.workflows.search import search
+
+        return search(self._services, terms, sort=sort, limit=limit, offset=offset, count=count)
+
     def resolve(self, ref: str | Path) -> str:
         """Return the asset id that a reference names."""
         with read(self._services.engine) as conn:
@@ -253,16 +280,6 @@ class Registry(Folders):
         from registry.workflows.verify import verify
 
         return verify(self._services, str(ref))
-
-    def find(self, source: str | Path | bytes, *, radius: int = 62) -> FindResult:
-        """Look a picture up: same bytes, same pixels, and perceptual matches apart.
-
-        `radius` is the largest perceptual distance, in bits of 256.
-        """
-        from registry.similarity.finder import find
-
-        data = source if isinstance(source, bytes) else Path(source)
-        return find(self._services.engine, data, self.settings.limits, radius=radius)
 
     def lineage(
         self, ref: str | Path, *, direction: str = "up", depth: int | None = None

@@ -107,3 +107,14 @@ class WitnessedLogRow(SQLModel, table=True):
     origin: str = Field(primary_key=True)
     size: int = Field(sa_type=BIG_INT)
     note: bytes
+
+
+class SavedSearchRow(SQLModel, table=True):
+    """A search that was given a name: its terms in their one spelling, and its order."""
+
+    __tablename__ = "saved_searches"
+
+    name: str = Field(primary_key=True)
+    query: str
+    sort: str
+    saved_ms: int = Field(sa_type=BIG_INT)

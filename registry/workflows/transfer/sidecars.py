@@ -22,6 +22,7 @@ from registry.store.sidecar_tables import (
     FingerprintRow,
     MirrorStateRow,
     OutboxRow,
+    SavedSearchRow,
     WitnessedLogRow,
 )
 from registry.store.types import table_of
@@ -34,6 +35,7 @@ PUBLIC: Mapping[str, Table] = {
 """Tables that every export holds, by file name."""
 OF_THE_HOME: Mapping[str, Table] = {
     "mirror-state": table_of(MirrorStateRow),
+    "saved-searches": table_of(SavedSearchRow),
     "witnessed-logs": table_of(WitnessedLogRow),
 }
 """Tables that go with a home's keys and settings, in a backup."""
