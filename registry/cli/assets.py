@@ -1,4 +1,4 @@
-"""Verbs that record assets and ask about them: record, list, show, verify, find."""
+"""Verbs that record assets and ask about them: record, list, show, verify."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -160,29 +160,3 @@ def verify(assets: Assets, home: Home = None, json: Json = False) -> None:
     report = VerificationReport(all(one.ok for one in found), found)
     emit(report, verifications, as_json=json)
     raise typer.Exit(0 if report.ok else 1)
-
-
-def find(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture from anywhere.")],
-    radius: Annotated[
-        int,
-        typer.Option("--radius", metavar="N", min=0, max=256, help="Most differing bits of 256."),
-    ] = 62,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Find what a picture is, even a changed copy of it.
-
-    It may have been re-encoded, resized or stripped of its metadata on the way. Exact matches and
-    look-alikes are told apart. Ends with 0 whether or not something matches.
-
-    For example:
-      genops find downloaded.jpg
-      genops find screenshot.png --json
-    """
-    from registry.cli.opening import opened
-    from registry.cli.output import emit
-    from registry.cli.render.listings import matches
-
-    with opened(home) as registry:
-        emit(registry.find(file, radius=radius), matches, as_json=json)

@@ -36,7 +36,7 @@ SECTIONS = (
             "show": "registry.cli.assets:show",
             "read": "registry.cli.privacy:read",
             "verify": "registry.cli.assets:verify",
-            "find": "registry.cli.assets:find",
+            "find": "registry.cli.finding:find",
             "lineage": "registry.cli.graph:lineage",
             "impact": "registry.cli.graph:impact",
             "diff": "registry.cli.replays:diff",

@@ -37,7 +37,7 @@ def answer_types() -> Mapping[str, Any]:
 
     `evidence` prints an evidence file, which has a schema of its own.
     """
-    from registry.core.look_up import FindResult
+    from registry.core.look_up import FindResult, LookUpCalibration
 
     return {
         "init": own.HomeView,
@@ -77,6 +77,7 @@ def answer_types() -> Mapping[str, Any]:
         "show": answers.Passport,
         "verify": own.VerificationReport,
         "find": FindResult,
+        "find calibrate": LookUpCalibration,
         "lineage": answers.Lineage,
         "impact": answers.Impact,
         "taint": answers.Receipt,

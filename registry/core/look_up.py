@@ -105,3 +105,32 @@ def strongest(verdicts: Iterable[MatchVerdict]) -> FindVerdict:
     """Return the strongest of some verdicts, `none` of no verdicts."""
     found = set(verdicts)
     return next((verdict for verdict in STRONGEST_FIRST if verdict in found), "none")
+
+
+@dataclass(frozen=True, slots=True)
+class NearPair(Answer):
+    """Two pictures that count as different, and how few bits of 256 they differ in."""
+
+    first: str
+    second: str
+    distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpCalibration(Answer):
+    """How near a registry's own pictures come to each other, as a signed record says.
+
+    `pictures` form `sources` groups: what lineage ties, what has the same pixels, or what a person
+    confirmed as a match is one source, and is not compared within. `fingerprints` has the number
+    of pairs of each, `table` is the asset id of all that was counted. `nearest` are those pairs of
+    different sources that are nearest: one that is a copy makes every look-up less sure, until
+    somebody says so.
+    """
+
+    record: str
+    table: str
+    banks: tuple[str, ...]
+    pictures: int
+    sources: int
+    fingerprints: dict[str, int]
+    nearest: tuple[NearPair, ...] = ()

@@ -1,0 +1,47 @@
+"""Looking files up; a part of `Registry`, which has it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.core.look_up import FindResult, LookUpCalibration
+    from registry.workflows.services import Services
+
+
+class LookUps:
+    """Looks files up in one open registry, and learns how far distances can be trusted there."""
+
+    _services: Services
+
+    def find(
+        self,
+        source: str | Path | bytes,
+        *,
+        radius: int = 62,
+        banks: Sequence[str] = ("registered",),
+    ) -> FindResult:
+        """Look a file up: same bytes, same pixels, and what looks or reads like it, told apart.
+
+        `radius` is the largest perceptual distance, in bits of 256; `registered` is the bank of
+        all assets. Raises InputError: `find.radius`, `find.bank`, `file.unreadable`, `image.*`.
+        """
+        from registry.workflows.look_up import look_up
+
+        data = source if isinstance(source, bytes) else Path(source)
+        return look_up(self._services, data, radius=radius, banks=banks)
+
+    def calibrate_look_ups(
+        self, *, banks: Sequence[str] = (), sample: int = 20_000, actor: str | None = None
+    ) -> LookUpCalibration:
+        """Count how near the registry's own pictures come to each other, and sign what was counted.
+
+        Of all assets and banks, or of the named ones, at most `sample` values of each fingerprint.
+        From then on E is from this. Raises InputError (`find.bank`, and `calibration.samples` for
+        too few pictures).
+        """
+        from registry.workflows.look_up_calibration import calibrate
+
+        return calibrate(self._services, banks=banks, sample=sample, actor=actor)
