@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, select
 
 from registry.similarity.palette import MOST, PALETTE, Colour, colours_in
+from registry.similarity.stored import FingerprintRemovals
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
 from registry.store.types import table_of
@@ -41,18 +42,23 @@ FROM fingerprints WHERE +name = ? AND id > ? GROUP BY id / 4096 ORDER BY 1
 class ColourIndex:
     """All stored palettes, compared one by one. Safe between threads.
 
-    About 120 bytes a picture. `refresh` reads on from the last row that it saw; a palette that was
-    erased since is still in here, so that answers have to be checked against the table.
+    About 120 bytes a picture. `refresh` reads on from the last row that it saw, and all of them
+    again once some were erased.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last_row = 0
+        self._removed: int | None = None
         self._blocks: list[tuple[Any, Any, Any]] = []
 
     def refresh(self, engine: Engine) -> None:
-        """Take in the palettes that were stored since."""
+        """See the palettes that are stored now."""
         with self._lock, read(engine) as conn:
+            removed = FingerprintRemovals().since(conn, self._removed)
+            self._removed = removed.seen
+            if removed.ids:
+                self._last_row, self._blocks = 0, []
             for last_row, packed in _stored(conn, self._last_row):
                 self._blocks.append(_block(packed))
                 self._last_row = last_row

@@ -6,18 +6,18 @@ Compares with every stored fingerprint, so that none is missed. Knows nothing of
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine
 
 from registry.core.digests import sha256_hex
+from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES, VALUE_BYTES
+from registry.similarity.stored import FingerprintRemovals, FingerprintSource, pack
 from registry.similarity.texts import MINHASH, PERMUTATIONS, print_of, similarity, words_of
-from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
-from registry.store.types import table_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +38,8 @@ WINDOW = 48
 MOST_WORDS = 4096
 """Longest text that is looked up piece by piece; of a longer one, the first so many words."""
 
-_DIGEST_BYTES = 32
-_FETCH = 20_000
 _BLOCK = 1 << 16
 """Rows compared at a time: their minima and counts stay in a core's cache."""
-_CHUNK = 500
-_PRINTS = table_of(FingerprintRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +60,33 @@ class TextMatch:
 class TextIndex:
     """All stored fingerprints of texts, compared one by one. Safe between threads.
 
-    288 bytes a text. `refresh` reads on from the last row that it saw; a search of a million texts
-    takes some 50 ms on one core.
+    288 bytes a text. `refresh` reads on from the last row that it saw, and all of them again once
+    some were erased. A search of a million texts takes some 50 ms on one core.
     """
 
     def __init__(self) -> None:
-        import numpy as np  # noqa: PLC0415  # heavy: only for a search
-
         self._lock = threading.Lock()
-        self._last_row = 0
-        self._size = 0
-        self._minima: Minima = np.empty((PERMUTATIONS, 0), dtype=np.uint16)
-        self._digests = np.empty((0, _DIGEST_BYTES), dtype=np.uint8)
+        self._source = FingerprintSource(MINHASH)
+        self._removed: int | None = None
+        self._empty()
 
     def __len__(self) -> int:
         return self._size
 
     def refresh(self, engine: Engine) -> int:
-        """Take in the fingerprints that were stored since; return how many."""
+        """See the fingerprints that are stored now; return how many were read."""
         with self._lock, read(engine) as conn:
+            removed = FingerprintRemovals().since(conn, self._removed)
+            self._removed = removed.seen
+            if removed.ids:
+                self._empty()
             before = self._size
-            for last_row, digests, values in _stored(conn, self._last_row):
-                self._append(digests, values)
-                self._last_row = last_row
-            return self._size - before
+            for rows in self._source.after(conn, self._last_row):
+                self._append(*_of_texts(rows.packed))
+                self._last_row = rows.last_id
+            count = self._size - before
+        pack(engine, [self._source])
+        return count
 
     def add(self, digests: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Take in fingerprints (256 bytes each) of the texts with these SHA-256 digests."""
@@ -114,6 +113,14 @@ class TextIndex:
                 found[digest] = max(found.get(digest, 0), int(equal[row]))
         return found
 
+    def _empty(self) -> None:
+        """Begin anew, in other arrays: a search goes on with the ones that it holds."""
+        import numpy as np  # noqa: PLC0415  # heavy: only for a search
+
+        self._last_row = self._size = 0
+        self._minima: Minima = np.empty((PERMUTATIONS, 0), dtype=np.uint16)
+        self._digests = np.empty((0, DIGEST_BYTES), dtype=np.uint8)
+
     def _append(self, digests: bytes, values: bytes) -> None:
         """Add rows behind those that searches may be reading."""
         import numpy as np  # noqa: PLC0415
@@ -131,7 +138,7 @@ class TextIndex:
         import numpy as np  # noqa: PLC0415
 
         minima = np.empty((PERMUTATIONS, capacity), dtype=np.uint16)
-        digests = np.empty((capacity, _DIGEST_BYTES), dtype=np.uint8)
+        digests = np.empty((capacity, DIGEST_BYTES), dtype=np.uint8)
         minima[:, : self._size] = self._minima[:, : self._size]
         digests[: self._size] = self._digests[: self._size]
         self._minima, self._digests = minima, digests
@@ -160,7 +167,7 @@ def alike_texts(
         for sha256, equal in hits.items():
             if equal > best.get(sha256, (0, False))[0]:
                 best[sha256] = (equal, part)
-    matches = [_match(sha256, *best[sha256]) for sha256 in _still_stored(engine, best)]
+    matches = [_match(sha256, *found) for sha256, found in best.items()]
     return sorted(matches, key=lambda match: (-match.similarity, match.sha256))
 
 
@@ -185,6 +192,15 @@ def _pieces(words: Sequence[str]) -> Iterator[tuple[Sequence[str], int, bool]]:
         width *= 2
 
 
+def _of_texts(packed: bytes | memoryview) -> tuple[bytes, bytes]:
+    """Return digests and values of packed rows: a text's value lies in eight of them."""
+    import numpy as np  # noqa: PLC0415
+
+    rows = np.frombuffer(packed, dtype=np.uint8).reshape(-1, ROW_BYTES)
+    digests = rows[:: 2 * PERMUTATIONS // VALUE_BYTES, :DIGEST_BYTES]
+    return digests.tobytes(), rows[:, DIGEST_BYTES:].tobytes()
+
+
 def _match(sha256: str, equal: int, part: bool) -> TextMatch:
     return TextMatch(sha256, *similarity(equal), verdict_of(equal), part)
 
@@ -197,30 +213,6 @@ def _equal(minima: Minima, query: Minima) -> npt.NDArray[np.uint8]:
     for row, value in zip(minima, query, strict=True):
         total += row == value
     return total
-
-
-def _stored(conn: Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the id of the last of some rows, and their digests and values, from `after` on."""
-    query = (
-        select(_PRINTS.c.id, _PRINTS.c.sha256, _PRINTS.c.value)
-        .where(_PRINTS.c.name == MINHASH, _PRINTS.c.id > after)
-        .order_by(_PRINTS.c.id)
-    )
-    for rows in conn.execute(query).partitions(_FETCH):
-        ids, digests, values = zip(*rows, strict=True)
-        yield ids[-1], b"".join(digests), b"".join(values)
-
-
-def _still_stored(engine: Engine, found: Iterable[str]) -> list[str]:
-    """Return those whose fingerprint was not erased since it was read."""
-    wanted = [bytes.fromhex(sha256) for sha256 in found]
-    left: list[str] = []
-    with read(engine) as conn:
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = _PRINTS.c.sha256.in_(wanted[start : start + _CHUNK])
-            query = select(_PRINTS.c.sha256).where(_PRINTS.c.name == MINHASH, chunk)
-            left += (sha256.hex() for sha256 in conn.scalars(query))
-    return left
 
 
 _INDEXES: WeakKeyDictionary[Engine, TextIndex] = WeakKeyDictionary()
