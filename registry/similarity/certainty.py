@@ -109,13 +109,13 @@ def verified(
     """Return E of a hit that geometry confirmed with so many inliers, of `candidates` that it saw.
 
     False ones among the candidates are as many as expected, and no more than there are; each
-    passes as seldom as hard negatives do. None where nobody calibrated that verifier.
+    passes as seldom as hard negatives do. What nobody calibrated changes nothing.
     """
     counted = calibration.verifiers.get(verifier)
     if counted is None and calibration.fallback is not None:
         return verified(unverified, calibration.fallback, verifier, inliers, candidates=candidates)
     if counted is None:
-        return None
+        return unverified
     rate = pass_rate(counted, inliers)
     before = unverified or Estimate(candidates, candidates)
     return Estimate(

@@ -51,7 +51,6 @@ _NAMES = {PHASH256: (PHASH256, PHASH256_V1), SEGMENTS: (SEGMENTS,), PDQ: (PDQ,)}
 _VALUE_BYTES = 32
 _PRINTS, _BANK_PRINTS = table_of(FingerprintRow), table_of(BankPrintRow)
 _OUTPUTS, _VERDICTS = table_of(OutputRow), table_of(MatchVerdictRow)
-_FETCH = 10_000
 
 
 @dataclass(slots=True)
@@ -211,7 +210,8 @@ def _stored(
                 table.c.bank == place,
                 table.c.sha256.in_(select(standing.c.sha256)),
             )
-        yield from conn.execute(query.order_by(table.c.sha256).limit(most)).tuples()
+        rows = conn.execute(query.order_by(table.c.sha256).limit(most))
+        yield from ((row[0], row[1]) for row in rows)
 
 
 def _sampled(rows: Iterable[tuple[bytes, bytes]], groups: _Groups, most: int) -> _Sample:
