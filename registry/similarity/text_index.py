@@ -68,6 +68,7 @@ class TextIndex:
         self._lock = threading.Lock()
         self._source = FingerprintSource(MINHASH)
         self._removed: int | None = None
+        self._last_row = 0
         self._empty()
 
     def __len__(self) -> int:
