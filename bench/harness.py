@@ -42,7 +42,10 @@ class Size:
     callers: int
     submissions: int
     rounds: int
+    warm_ups: int
     starts: int
+    replays: int
+    replay_steps: int
     fingerprints: int
     fingerprints_large: int
     searches: int
@@ -51,6 +54,11 @@ class Size:
     gated: int
     calls: int
     weights_gb: float
+    looked_up: int
+    generated: int
+    bank: int
+    bank_large: int
+    bank_large_every: int
     pictures_from: Path | None = None
 
 
@@ -60,7 +68,10 @@ FULL = Size(
     callers=64,
     submissions=4096,
     rounds=5,
+    warm_ups=1,
     starts=9,
+    replays=15,
+    replay_steps=30,
     fingerprints=1_000_000,
     fingerprints_large=10_000_000,
     searches=51,
@@ -69,6 +80,11 @@ FULL = Size(
     gated=1000,
     calls=30,
     weights_gb=0.75,
+    looked_up=50,
+    generated=4,
+    bank=10_000,
+    bank_large=1_000_000,
+    bank_large_every=4,
 )
 QUICK = Size(
     pictures=2,
@@ -76,7 +92,10 @@ QUICK = Size(
     callers=4,
     submissions=16,
     rounds=1,
+    warm_ups=0,
     starts=1,
+    replays=1,
+    replay_steps=2,
     fingerprints=1000,
     fingerprints_large=3000,
     searches=3,
@@ -85,6 +104,11 @@ QUICK = Size(
     gated=2,
     calls=2,
     weights_gb=0.01,
+    looked_up=1,
+    generated=0,
+    bank=9,
+    bank_large=100,
+    bank_large_every=1,
 )
 
 

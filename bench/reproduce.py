@@ -13,7 +13,6 @@ from registry import create_registry
 from registry.sdk import Registry
 
 WANTED = 1.1
-STEPS = 30
 PROMPT = "a red mug on a blue table, studio light"
 TIMEOUT_S = 600.0
 
@@ -23,8 +22,8 @@ def measure(place: Path, size: Size) -> Subject:
     environment.prepare()
     taken: dict[str, list[float]] = {"bare": [], "warm": [], "replay": [], "cold": []}
     with create_registry(place / "home", name="bench") as registry:
-        pipe, made = _records(registry, size.rounds * 3 + 1)
-        _in_turn(registry, pipe, made, taken)
+        pipe, made = _records(registry, size.replays + 1, size.replay_steps)
+        _in_turn(registry, pipe, made, size.replay_steps, taken)
         for asset in made[: max(1, size.rounds // 2)]:
             with timed(taken["cold"]):
                 registry.reproduce(asset)
@@ -35,8 +34,8 @@ def measure(place: Path, size: Size) -> Subject:
     found = f"{ratio:.2f} times, cold {medians['cold'] / 1000:.1f} s"
     return Subject(
         title="Reproduce a picture",
-        setting=f"The demo model, 64 pixels, {STEPS} steps, one thread; {len(taken['bare'])} "
-        "pictures, bare and replayed in turn, after one to warm up. The warm replay reads and "
+        setting=f"The demo model, 64 pixels, {size.replay_steps} steps, one thread; "
+        f"{len(taken['bare'])} pictures, bare and replayed in turn, after one to warm up. The warm replay reads and "
         "checks the record, opens its texts, lays out its inputs, generates, compares bytes and "
         "pixels, signs the verdict and logs it durably.",
         rows=tuple(Row(name, medians[key], "ms", what) for key, (name, what) in _ROWS.items()),
@@ -52,7 +51,7 @@ _ROWS = {
 }
 
 
-def _records(registry: Registry, count: int) -> tuple[Any, list[str]]:
+def _records(registry: Registry, count: int, steps: int) -> tuple[Any, list[str]]:
     """Record pictures of the demo model; return the bare pipeline and the assets."""
     import torch
     from diffusers import StableDiffusionPipeline
@@ -63,17 +62,19 @@ def _records(registry: Registry, count: int) -> tuple[Any, list[str]]:
     pipe = StableDiffusionPipeline.from_pretrained(BASE, dtype=torch.float32, local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     wrapped = recorded(pipe, registry)
-    return pipe, [_call(wrapped, n).receipt.assets[0] for n in range(count)]
+    return pipe, [_call(wrapped, n, steps).receipt.assets[0] for n in range(count)]
 
 
-def _call(pipe: Callable[..., Any], seed: int) -> Any:
+def _call(pipe: Callable[..., Any], seed: int, steps: int) -> Any:
     import torch
 
     random = torch.Generator().manual_seed(seed)
-    return pipe(PROMPT, num_inference_steps=STEPS, generator=random)
+    return pipe(PROMPT, num_inference_steps=steps, generator=random)
 
 
-def _in_turn(registry: Registry, pipe: Any, made: list[str], taken: dict[str, list[float]]) -> None:
+def _in_turn(
+    registry: Registry, pipe: Any, made: list[str], steps: int, taken: dict[str, list[float]]
+) -> None:
     from registry.workflows.materialize import shelf_for
     from registry.workflows.replay.worker import ReplayWorker
     from registry.workflows.reproduce import (
@@ -90,7 +91,7 @@ def _in_turn(registry: Registry, pipe: Any, made: list[str], taken: dict[str, li
         place = Workplace(worker, shelf)
         for number, asset in enumerate(made):
             with timed(taken["bare"]):
-                _call(pipe, number)
+                _call(pipe, number, steps)
             with timed(taken["warm"]):
                 target = find_target(services, asset)
                 again = replay(services, target, How(), place)
