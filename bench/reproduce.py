@@ -35,9 +35,9 @@ def measure(place: Path, size: Size) -> Subject:
     return Subject(
         title="Reproduce a picture",
         setting=f"The demo model, 64 pixels, {size.replay_steps} steps, one thread; "
-        f"{len(taken['bare'])} pictures, bare and replayed in turn, after one to warm up. The warm replay reads and "
-        "checks the record, opens its texts, lays out its inputs, generates, compares bytes and "
-        "pixels, signs the verdict and logs it durably.",
+        f"{len(taken['bare'])} pictures, bare and replayed in turn, after one to warm up. The warm "
+        "replay reads and checks the record, opens its texts, lays out its inputs, generates, "
+        "compares bytes and pixels, signs the verdict and logs it durably.",
         rows=tuple(Row(name, medians[key], "ms", what) for key, (name, what) in _ROWS.items()),
         bars=(Bar("in a warm worker", wanted, found, ratio <= WANTED),),
     )
