@@ -33,6 +33,7 @@ SECTIONS = (
             "record": "registry.cli.assets:record",
             "ingest": "registry.cli.ingest:ingest",
             "list": "registry.cli.assets:list_assets",
+            "search": "registry.cli.searching:search",
             "show": "registry.cli.assets:show",
             "read": "registry.cli.privacy:read",
             "verify": "registry.cli.assets:verify",
