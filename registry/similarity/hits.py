@@ -28,6 +28,10 @@ WIDE = ("", "framed")
 """Variants that are looked for in the whole radius."""
 MOST_VOTED = 12
 """Most candidates by their corners: each costs a comparison."""
+SURELY_VOTED = 4
+"""Of these the first few are compared in any case, the others where they stand out."""
+STANDS_OUT = 1.15
+"""Score, by that of the last candidate, from which one does: chance gives all about the same."""
 
 
 class Searched(Protocol):
@@ -106,11 +110,16 @@ def by_votes(index: Voted, keys: Mapping[str, Any]) -> list[Hit]:
         for transform, wanted in keys.items()
         for sha256, score in index.search(wanted, MOST_VOTED)
     ]
-    best: dict[str, str] = {}
-    for _, sha256, transform in sorted(scored, key=lambda one: (-one[0], one[1])):
-        best.setdefault(sha256, transform)
-    hits = [Hit(sha256, "part", VOTES, None, transform, 0) for sha256, transform in best.items()]
-    return hits[:MOST_VOTED]
+    best: dict[str, tuple[float, str]] = {}
+    for score, sha256, transform in sorted(scored, key=lambda one: (-one[0], one[1])):
+        best.setdefault(sha256, (score, transform))
+    first = list(best.items())[:MOST_VOTED]
+    least = STANDS_OUT * first[-1][1][0] if len(first) == MOST_VOTED else 0.0
+    return [
+        Hit(sha256, "part", VOTES, None, transform, 0)
+        for place, (sha256, (score, transform)) in enumerate(first)
+        if place < SURELY_VOTED or score >= least
+    ]
 
 
 def by_pdq(index: Searched, value: bytes, radius: int) -> list[Hit]:

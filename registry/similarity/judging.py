@@ -6,6 +6,7 @@ Knows pictures and calibrations; neither indexes, nor who put a fingerprint wher
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,8 @@ MOST_NEAR = 6
 """Most candidates for a part, by the nearest region, that are."""
 MOST_VOTED = 12
 """Most candidates for a part, by the most corners, that are."""
+AT_ONCE = 2
+"""Comparisons that run at the same time."""
 
 _THUMBNAILS = table_of(ThumbnailRow)
 _LOWER: Mapping[FindVerdict, FindVerdict] = {"match": "probable", "probable": "review"}
@@ -56,12 +59,13 @@ def judge(
     unverified = {hit.sha256: _unverified(hit, calibration) for hit in hits}
     doubted = _doubted(hits, unverified)
     thumbnails = _thumbnails(conn, [hit.sha256 for hit in doubted])
-    seen = {
-        hit.sha256: probe.against(thumbnails[hit.sha256], mirrored=_side(hit))
-        for hit in doubted
-        if hit.sha256 in thumbnails
-    }
-    return [_judged(hit, unverified[hit.sha256], calibration, seen) for hit in hits]
+    visible = [hit for hit in doubted if hit.sha256 in thumbnails]
+    with ThreadPoolExecutor(AT_ONCE) as threads:  # OpenCV and numpy let other threads run
+        seen = threads.map(
+            lambda hit: probe.against(thumbnails[hit.sha256], mirrored=_side(hit)), visible
+        )
+        geometry = dict(zip((hit.sha256 for hit in visible), seen, strict=True))
+    return [_judged(hit, unverified[hit.sha256], calibration, geometry) for hit in hits]
 
 
 def _unverified(hit: Hit, calibration: Calibration) -> Estimate | None:
