@@ -17,6 +17,7 @@ from registry.core import bank_lists
 from registry.core.bank_answers import BadLineView, BankExport, BankImport
 from registry.core.bank_lines import PDQ_LISTED, BadLine, Form, Listed
 from registry.core.banks import NewEntry
+from registry.core.fingerprint import FingerprintValue
 from registry.core.times import format_time
 from registry.errors import InputError
 from registry.similarity.pdq import PDQ
@@ -116,7 +117,7 @@ def export_lines(
     """Yield a bank's list, line by line: the text, and the entries that it carries or leaves out.
 
     Of entries that stand and have not expired, oldest first. Reasons are left out unless asked
-    for: they are ours. As `text`, only the PDQ of entries that have one. Raises NotFoundError.
+    for: they are ours. As `text`, only the PDQ of entries that have a good one. Raises NotFoundError.
     """
     with read(services.engine) as conn:
         kind = kind_of(conn, bank)
@@ -127,8 +128,13 @@ def export_lines(
         if form == "genops":
             yield bank_lists.line_of(listed), 1, 0
             continue
-        hashes = [v.value.hex() for v in listed.prints if v.name in (PDQ, PDQ_LISTED)]
+        hashes = [v.value.hex() for v in listed.prints if _is_good_pdq(v)]
         yield hashes[0] if hashes else "", len(hashes[:1]), 0 if hashes else 1
+
+
+def _is_good_pdq(value: FingerprintValue) -> bool:
+    """Tell whether a value may stand in a list without its quality."""
+    return value.name in (PDQ, PDQ_LISTED) and value.quality >= bank_lists.MIN_QUALITY
 
 
 def export_list(

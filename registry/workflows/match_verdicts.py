@@ -66,7 +66,7 @@ def say(
         raise InputError(
             f"{asset_id(said.candidate)} is equal ({said.kind}): no chance is involved",
             code="match.certain",
-            hint="if it should not be in the bank, take it out: `genops bank remove`",
+            hint="only what looks alike can be refuted; a bank's entry can be taken out of it",
         )
     predicate = bank_predicates.match_verdict(
         services.head(None, actor), said=said, verdict=verdict, reason=reason

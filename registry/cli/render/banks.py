@@ -50,7 +50,7 @@ def listed(found: Sequence[BankView]) -> RenderableType:
         )
         for bank in found
     ]
-    return table(("bank", "kind", "owner", "entries", "expired", ""), rows, fold=(5,))
+    return table(("bank", "kind", "owner", "entries", "expired", "description"), rows, fold=(5,))
 
 
 def page(found: BankPage) -> RenderableType:
@@ -131,7 +131,7 @@ def imported(report: BankImport) -> RenderableType:
 
 def exported(report: BankExport) -> RenderableType:
     """Return what was written, and what the form could not carry."""
-    left = f"{report.left_out:,} left out: they have no PDQ"
+    left = f"{report.left_out:,} left out: they have no PDQ of good quality"
     return lines(
         literal(f"{_count(report.entries)} of {report.bank} written to {report.path}", GOOD),
         literal(left, WARN) if report.left_out else None,
@@ -186,7 +186,7 @@ def _entry(entry: BankEntryView) -> RenderableType:
             ("source", entry.source),
             ("since", when(entry.time)),
             ("until", _until(entry) or "for good"),
-            ("fingerprints", "\n".join(entry.fingerprints)),
+            *(("fingerprint", name) for name in entry.fingerprints),
             ("thumbnail", "yes" if entry.verifiable else "no: parts are not verified"),
             ("record", entry.record),
         ],
