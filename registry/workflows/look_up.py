@@ -5,7 +5,7 @@ Chooses the calibration and the time; how anything is found is the business of `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +15,16 @@ from sqlalchemy import select
 from registry.catalog.graph import RECORDS
 from registry.core.digests import record_id
 from registry.core.jsonio import loads
-from registry.core.look_up import REGISTERED, FindResult
+from registry.core.look_up import REGISTERED, FindResult, Match
 from registry.core.look_up_predicates import PREDICATE_CALIBRATION_V2
 from registry.errors import GenopsError, MaterialError
+from registry.similarity.banks import EntryInfo, live
 from registry.similarity.calibrations import MOST_BYTES, default
 from registry.similarity.certainty import Calibration, from_json
 from registry.similarity.finder import RADIUS, find
 from registry.store.believed import believed
 from registry.store.transaction import read
+from registry.workflows.banks import Opened
 from registry.workflows.services import Services
 from registry.workflows.view import RecordView
 
@@ -34,7 +36,10 @@ def look_up(
     radius: int = RADIUS,
     banks: Sequence[str] = (REGISTERED,),
 ) -> FindResult:
-    """Look a file or its bytes up in banks; raises as `similarity.finder.find` does."""
+    """Look a file or its bytes up in banks, and say why their entries are there.
+
+    Raises as `similarity.finder.find` does.
+    """
     chosen, notes = calibration(services)
     found = find(
         services.engine,
@@ -45,7 +50,33 @@ def look_up(
         now_ms=services.now(),
         calibration=chosen,
     )
-    return replace(found, notes=(*found.notes, *notes)) if notes else found
+    return replace(found, matches=_explained(services, found), notes=(*found.notes, *notes))
+
+
+def _explained(services: Services, found: FindResult) -> tuple[Match, ...]:
+    """Return the matches with the reasons of bank entries, which are sealed on the log."""
+    wanted: dict[str, list[str]] = {}
+    for match in found.matches:
+        if match.entry is not None:
+            wanted.setdefault(match.bank, []).append(match.id.removeprefix("sha256:"))
+    with read(services.engine) as conn:
+        entries = {
+            (bank, sha256): info
+            for bank, ids in wanted.items()
+            for sha256, info in live(conn, bank, ids, services.now()).items()
+        }
+    opened = Opened(services)
+    return tuple(_with_reason(match, opened, entries) for match in found.matches)
+
+
+def _with_reason(
+    match: Match, opened: Opened, entries: Mapping[tuple[str, str], EntryInfo]
+) -> Match:
+    info = entries.get((match.bank, match.id.removeprefix("sha256:")))
+    if match.entry is None or info is None:
+        return match
+    _, reason = opened.change(info.record_idx, info.position)
+    return replace(match, entry=replace(match.entry, reason=reason))
 
 
 def calibration(services: Services) -> tuple[Calibration, tuple[str, ...]]:

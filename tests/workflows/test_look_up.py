@@ -153,3 +153,20 @@ def test_a_calibration_by_a_key_that_was_disowned_does_not_count(registry: Regis
     keyid = services.signer("reviewer").keyid
     registry.trust.compromise(keyid, since_ms=0, reason="stolen")
     assert calibration(services)[0] is default()
+
+
+def test_a_match_in_a_bank_says_why_it_is_there(registry: Registry, tmp_path: Path) -> None:
+    file = picture(tmp_path, 1)
+    registry.banks.create("no", kind="blocked", owner="legal")
+    registry.banks.add("no", [file], reason="cease and desist", source="letter 7")
+    Image.open(file).save(tmp_path / "copy.jpg", quality=50)
+    (match,) = registry.find(tmp_path / "copy.jpg", banks=("no",)).matches
+    assert (match.bank, match.kind, match.verdict) == ("no", "perceptual", "match")
+    assert match.entry is not None
+    assert (match.entry.reason, match.entry.owner) == ("cease and desist", "legal")
+    both = registry.find(tmp_path / "copy.jpg", banks=("registered", "no"))
+    assert (both.query["banks"], [one.bank for one in both.matches]) == (
+        ["registered", "no"], ["no"])  # fmt: skip
+    with pytest.raises(InputError) as error:
+        registry.find(file, banks=("unheard-of",))
+    assert error.value.code == "find.bank"
