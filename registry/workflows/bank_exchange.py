@@ -117,7 +117,7 @@ def export_lines(
     """Yield a bank's list, line by line: the text, and the entries that it carries or leaves out.
 
     Of entries that stand and have not expired, oldest first. Reasons are left out unless asked
-    for: they are ours. As `text`, only the PDQ of entries that have a good one. Raises NotFoundError.
+    for: they are ours. As `text`, only good PDQ is carried. Raises NotFoundError.
     """
     with read(services.engine) as conn:
         kind = kind_of(conn, bank)

@@ -21,13 +21,13 @@ from registry.core.statements import Subject
 from registry.core.times import format_time
 from registry.errors import AmbiguousError, InputError, NotFoundError
 from registry.similarity.banks import refuted
-from registry.similarity.finder import find
 from registry.similarity.fingerprints import read_source
 from registry.store.believed import RECORDS, believed
 from registry.store.catalog_tables import MatchVerdictRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 from registry.workflows import inspect, refs
+from registry.workflows.look_up import look_up
 from registry.workflows.personal import is_personal
 from registry.workflows.services import Services
 from registry.workflows.submit import declare
@@ -136,13 +136,7 @@ def _bytes(services: Services, query: str | Path | bytes) -> bytes:
 
 def _match(services: Services, data: bytes, candidate: Ref, bank: str) -> Said:
     """Look the file up, and return the match that is meant: one that comes up, or was refuted."""
-    result = find(
-        services.engine,
-        data,
-        services.settings.limits,
-        banks=(bank,),
-        now_ms=services.now(),
-    )
+    result = look_up(services, data, banks=(bank,))
     meant = [m for m in result.matches if m.id.removeprefix("sha256:").startswith(candidate.hex)]
     if len(meant) > 1:
         raise AmbiguousError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from registry.errors import GenopsError, TrustError
 from registry.log.replay import Replay, stored_records
 from registry.sdk import Registry
 from registry.similarity import banks as looked
-from registry.similarity.finder import find
 from registry.similarity.fingerprints import PHASH256
 from registry.similarity.query import query_of
 from registry.store.believed import RECORDS
@@ -30,6 +30,7 @@ from registry.store.sidecar_tables import ThumbnailRow
 from registry.store.transaction import read
 from registry.store.types import table_of
 from registry.workflows.bank_exchange import How
+from registry.workflows.look_up import look_up
 from registry.workflows.maintain import PROJECTION, derive, projection_rows
 from registry.workflows.submit import declare
 from tests.conftest import encode
@@ -49,8 +50,8 @@ def bank(registry: Registry) -> Registry:
 
 def look(registry: Registry, data: bytes, bank: str = "no", *, later_ms: int = 0) -> FindResult:
     services = registry._services
-    now_ms = services.now() + later_ms
-    return find(services.engine, data, registry.settings.limits, banks=(bank,), now_ms=now_ms)
+    then = replace(services, now=lambda: services.now() + later_ms)
+    return look_up(then, data, banks=(bank,))
 
 
 def found(result: FindResult) -> list[tuple[str, str]]:
@@ -95,6 +96,7 @@ def test_an_entry_matches_until_it_expires_or_is_removed(
     (match,) = look(bank, same).matches
     assert match.entry is not None
     assert (match.kind, match.id, match.entry.owner) == ("perceptual", done.added[0], "legal")
+    assert match.entry.reason == "cease and desist"
     assert look(bank, other).matches == ()
     assert look(bank, same, later_ms=92 * DAY_MS).matches == ()
     assert bank.banks.remove("no", [str(file)], reason="settled").removed == done.added
