@@ -131,7 +131,7 @@ class TextIndex:
         if end > self._minima.shape[1]:
             self._grow(max(end, self._size + self._size // 2))
         self._minima[:, self._size : end] = rows.T
-        self._digests[self._size : end] = np.frombuffer(digests, np.uint8).reshape(len(rows), -1)
+        self._digests[self._size : end] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
         self._size = end
 
     def _grow(self, capacity: int) -> None:
