@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select
@@ -18,8 +17,8 @@ from registry.core.bank_answers import BankEntryView, BankPage, BankView
 from registry.core.bank_lines import label
 from registry.core.bank_predicates import PREDICATE_BANK
 from registry.core.banks import BANK_KINDS, BankKind, EntryChange, changes_of
-from registry.core.digests import asset_id, parse_ref, record_id
-from registry.core.look_up import REGISTERED, FindResult, Match
+from registry.core.digests import asset_id, record_id
+from registry.core.look_up import REGISTERED
 from registry.core.times import format_time
 from registry.errors import AmbiguousError, ConflictError, InputError, NotFoundError
 from registry.similarity.banks import kinds
@@ -33,9 +32,6 @@ from registry.workflows.services import Services
 from registry.workflows.submit import declare
 from registry.workflows.texts import open_statement
 from registry.workflows.view import RecordView
-
-MOST_REASONS = 20
-"""Most records that are opened to say why a look-up's matches are in their banks."""
 
 _BANKS = table_of(BankRow)
 _THUMBNAILS = table_of(ThumbnailRow)
@@ -120,33 +116,6 @@ def show(
     return BankPage(bank, tuple(_entry(services, row, opened, kept) for row in rows))
 
 
-def with_reasons(services: Services, found: FindResult) -> FindResult:
-    """Say of matches in banks why the entries are there, where that can be read.
-
-    Of the first `MOST_REASONS` records that put them there.
-    """
-    named = dict.fromkeys(m.entry.record for m in found.matches if m.entry is not None)
-    records = [record for record in named if record is not None][:MOST_REASONS]
-    if not records:
-        return found
-    leaves = [bytes.fromhex(parse_ref(record).hex) for record in records]
-    query = select(RECORDS.c.leaf_hash, RECORDS.c.idx).where(RECORDS.c.leaf_hash.in_(leaves))
-    with read(services.engine) as conn:
-        indices = {record_id(leaf.hex()): index for leaf, index in conn.execute(query)}
-    opened = Opened(services)
-    return replace(
-        found, matches=tuple(_explained(match, indices, opened) for match in found.matches)
-    )
-
-
-def _explained(match: Match, indices: Mapping[str, int], opened: Opened) -> Match:
-    index = None if match.entry is None else indices.get(match.entry.record or "")
-    if match.entry is None or index is None:
-        return match
-    reason = opened.reason(index, match.id.removeprefix("sha256:"))
-    return replace(match, entry=replace(match.entry, reason=reason))
-
-
 def kind_of(conn: Connection, name: str) -> BankKind:
     """Return what a bank is for; raises NotFoundError (`bank.unknown`)."""
     known = kinds(conn)
@@ -202,12 +171,6 @@ class Opened:
         for step in changes[position].pointer.split("/")[1:]:
             found = found[int(step)] if isinstance(found, list) else found.get(step)
         return changes[position], found if isinstance(found, str) else None
-
-    def reason(self, record_idx: int, sha256: str) -> str | None:
-        """Return why a record put the entry with this digest (hex) into its bank."""
-        changes, _ = self._record(record_idx)
-        places = [place for place, change in enumerate(changes) if change.sha256 == sha256]
-        return self.change(record_idx, places[-1])[1] if places else None
 
     def _record(self, record_idx: int) -> tuple[Sequence[EntryChange], Mapping[str, Any]]:
         if record_idx not in self._read:
