@@ -93,10 +93,10 @@ def find(
     """Look a file or its bytes up among all outputs, or in other banks.
 
     Entries that have expired at `now_ms` (epoch milliseconds) do not count. E is from
-    `calibration`, else from the one that is shipped. Bytes that are no picture are looked up by
-    their SHA-256, and as a text. Raises InputError: `find.radius`, `find.bank` (there is none of
-    that name), `file.unreadable`, and as `open_image` for a broken picture that is not itself
-    known.
+    `calibration`, else from the one that is shipped. What is no picture is looked up by its
+    SHA-256, and as a text. Raises InputError: `find.radius`, `find.bank` (there is none of that
+    name), `file.unreadable`, and as `open_image` for what begins or is named like a picture, is
+    broken, and is not itself known.
     """
     if not 0 <= radius <= BITS:
         raise InputError(f"a radius of {radius} is not between 0 and {BITS}", code="find.radius")
@@ -107,6 +107,7 @@ def find(
     with read(engine) as conn:
         known = any(place.same(conn, sha256, None, None) for place in places)
     known = known or text_print(data, media_type) is not None
+    known = known or (bool(data) and not media_type.startswith("image/"))
     query, notes = _examined(data, source, limits, known=known)
     chosen = default() if calibration is None else calibration
     asked = _Asked(engine, data, sha256, media_type, query, notes, radius, now_ms, chosen)
@@ -176,6 +177,10 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
         left = [hit for hit in found if hit.sha256 in holders]
         kept = [hit for hit in left if (hit.sha256, hit.kind) not in refuted]
         judged = judge(conn, kept, probe, asked.calibration)
+        looked_for = {
+            hit.sha256: query.variants[hit.transform] for hit in kept if hit.name == PHASH256
+        }
+        names = hits.nearest_stored(place.values(conn, looked_for), looked_for)
     negatives = said.negatives(asked.engine, asked.values.values(), WHOLE, asked.now_ms)
     shown = [one for one in judged if one.verdict != "none" or _key(one) in confirmed]
     clear = [
@@ -183,7 +188,7 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
         for one in shown
         if _key(one) in confirmed or said.lowered_by(one.hit.bits, negatives) is None
     ]
-    matches = [_alike(place, one, holders[one.hit.sha256], confirmed) for one in clear]
+    matches = [_alike(place, one, holders[one.hit.sha256], names, confirmed) for one in clear]
     answer.matches += sorted(matches, key=_certainty)[:MOST_MATCHES]
     answer.notes += _left_out(
         Counter(
@@ -233,10 +238,17 @@ def _key(one: Judged) -> tuple[str, str]:
     return one.hit.sha256, one.hit.kind
 
 
-def _alike(place: Shelf, one: Judged, holder: Holder, confirmed: set[tuple[str, str]]) -> Match:
+def _alike(
+    place: Shelf,
+    one: Judged,
+    holder: Holder,
+    names: Mapping[str, tuple[str, int | None]],
+    confirmed: set[tuple[str, str]],
+) -> Match:
     """Return a look-alike as a match; what a person confirmed is one, however unlikely."""
     hit, geometry, estimate = one.hit, one.geometry, one.expected
     sure = _key(one) in confirmed
+    name, frame = names.get(hit.sha256, (hit.name, None))
     return Match(
         asset_id(hit.sha256),
         holder.records,
@@ -253,7 +265,8 @@ def _alike(place: Shelf, one: Judged, holder: Holder, confirmed: set[tuple[str, 
         else MatchGeometry(
             geometry.inliers, geometry.mirrored, geometry.rotation, geometry.scale, geometry.box
         ),
-        fingerprint=hit.name,
+        frame=frame,
+        fingerprint=name,
         state="confirmed" if sure else "",
         entry=holder.entry,
     )

@@ -22,6 +22,7 @@ WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
 NEAR_BITS = 30
 """Largest distance at which a transform, or a part, is looked for: there are many of them, chance
 has as many tries, and up to here the index looks into a few buckets only."""
+PART_BYTES = 32
 PDQ_BITS = 31
 """Largest distance of PDQ, as its makers recommend."""
 WIDE = ("", "framed")
@@ -101,6 +102,25 @@ def parts(index: Searched, segments: Mapping[str, Sequence[bytes]], radius: int)
         for (name, _), answer in zip(looked_for, answers, strict=True)
         for sha256, distance in answer
     )
+
+
+def nearest_stored(
+    stored: Iterable[tuple[str, str, bytes]], values: Mapping[str, bytes]
+) -> dict[str, tuple[str, int | None]]:
+    """Return by which stored fingerprint each asset was found, and by which of its frames.
+
+    `values` has the query's value by the asset's digest. Frames are counted from 1, those that
+    were stored beside the first.
+    """
+    best: dict[str, tuple[int, int, str, int | None]] = {}
+    for sha256, name, value in stored:
+        query = int.from_bytes(values[sha256])
+        for number, start in enumerate(range(0, len(value), PART_BYTES), 1):
+            bits = (int.from_bytes(value[start : start + PART_BYTES]) ^ query).bit_count()
+            frame = number if name == FRAMES else None
+            here = (bits, WHOLE.index(name), name, frame)
+            best[sha256] = min(best.get(sha256, here), here, key=lambda one: one[:2])
+    return {sha256: (name, frame) for sha256, (_, _, name, frame) in best.items()}
 
 
 def by_votes(index: Voted, keys: Mapping[str, Any]) -> list[Hit]:

@@ -6,21 +6,28 @@ Tells which digests are held and by which records; how near a query is to them i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select, select
 
 from registry.core.look_up import REGISTERED, BankEntry, MatchKind
 from registry.errors import InputError
 from registry.similarity import banks
+from registry.similarity.hits import WHOLE
 from registry.similarity.indexes import Index, index_of
 from registry.similarity.known import Known, by_digest, by_pixels
 from registry.similarity.vote_index import VoteIndex, vote_index_of
 from registry.similarity.votes import VOTES
+from registry.store.catalog_tables import BankPrintRow
+from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
+from registry.store.types import table_of
+
+_PRINTS, _BANK_PRINTS = table_of(FingerprintRow), table_of(BankPrintRow)
+_CHUNK = 500  # SQLite takes a bounded number of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class Same:
     sha256: str
     kind: MatchKind
     holder: Holder
+
+
+Stored = tuple[str, str, bytes]
+"""A stored fingerprint: hex SHA-256, name and value."""
 
 
 class Shelf(Protocol):
@@ -61,6 +72,9 @@ class Shelf(Protocol):
 
     def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
         """Return those (hex SHA-256) that the bank holds now."""
+
+    def values(self, conn: Connection, digests: Iterable[str]) -> Iterator[Stored]:
+        """Yield the fingerprints of these (hex SHA-256)."""
 
 
 class Assets:
@@ -95,6 +109,10 @@ class Assets:
     def holders(self, conn: Connection, digests: Iterable[str]) -> Mapping[str, Holder]:
         """Return which are outputs on the log."""
         return {sha256: Holder(known.records) for sha256, known in by_digest(conn, digests).items()}
+
+    def values(self, conn: Connection, digests: Iterable[str]) -> Iterator[Stored]:
+        """Yield the assets' fingerprints."""
+        yield from _values(conn, select(_PRINTS), _PRINTS, digests)
 
 
 class Entries:
@@ -134,6 +152,11 @@ class Entries:
         found = banks.live(conn, self.name, digests, self._now_ms)
         return {sha256: _holder(info) for sha256, info in found.items()}
 
+    def values(self, conn: Connection, digests: Iterable[str]) -> Iterator[Stored]:
+        """Yield the entries' fingerprints."""
+        mine = select(_BANK_PRINTS).where(_BANK_PRINTS.c.bank == self.name)
+        yield from _values(conn, mine, _BANK_PRINTS, digests)
+
 
 def shelves(engine: Engine, names: Iterable[str], now_ms: int) -> list[Shelf]:
     """Return the banks of these names. Raises InputError (`find.bank`) for an unknown one."""
@@ -160,6 +183,16 @@ def _kind(known: Known, media_type: str | None) -> MatchKind:
 def _holder(info: banks.EntryInfo) -> Holder:
     entry = BankEntry(info.record, None, info.owner, info.source, info.expires)
     return Holder((info.record,), entry)
+
+
+def _values(
+    conn: Connection, query: Select[Any], table: Any, digests: Iterable[str]
+) -> Iterator[Stored]:
+    wanted = [bytes.fromhex(digest) for digest in digests]
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = table.c.sha256.in_(wanted[start : start + _CHUNK])
+        for row in conn.execute(query.where(chunk, table.c.name.in_(WHOLE))).mappings():
+            yield row["sha256"].hex(), row["name"], row["value"]
 
 
 _VOTES: WeakKeyDictionary[Engine, dict[str, VoteIndex]] = WeakKeyDictionary()
