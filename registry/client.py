@@ -6,8 +6,9 @@ open a home, a database or a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
@@ -27,6 +28,7 @@ from registry.core.answers import (
     Verification,
 )
 from registry.core.digests import asset_id, parse_ref
+from registry.core.search_answers import SearchReport
 from registry.errors import GenopsError, InputError, UnavailableError
 from registry.settings import remote_token
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import builtins
     from types import TracebackType
 
+    from registry.core.find_answers import FoundFile
     from registry.core.look_up import FindResult
 
 CONNECT_S = 5.0
@@ -113,6 +116,20 @@ class RemoteRegistry:
         }
         return self._ask(list[AssetSummary], "GET", "/assets", params=query)
 
+    def search(
+        self,
+        terms: str | Iterable[str] = (),
+        *,
+        sort: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        count: bool = False,
+    ) -> SearchReport:
+        """Return a page of the outputs that all terms are true of, such as `width:1024..`."""
+        text = terms if isinstance(terms, str) else shlex.join(terms)
+        query = {"q": text, "sort": sort, "limit": limit, "offset": offset, "count": count}
+        return self._ask(SearchReport, "GET", "/search", params=query)
+
     def get(self, ref: str | Path) -> Passport:
         """Return all that is known of an asset (id, prefix, record, or path to a file here)."""
         return self._ask(Passport, "GET", _asset(ref))
@@ -147,15 +164,41 @@ class RemoteRegistry:
 
         return build_bundle([self.evidence(ref, texts=texts) for ref in named])
 
-    def find(self, source: str | Path | bytes, *, radius: int = 62) -> FindResult:
-        """Look a picture up: same bytes, same pixels, or alike within `radius` bits of 256."""
+    def find(
+        self,
+        source: str | Path | bytes,
+        *,
+        radius: int = 62,
+        banks: Sequence[str] = ("registered",),
+    ) -> FindResult:
+        """Look a file up: same bytes, same pixels, and what looks or reads like it, told apart."""
         from registry.core.look_up import FindResult  # noqa: PLC0415  # only here
 
         content = source if isinstance(source, bytes) else _read(Path(source))
         headers = {"Content-Type": "application/octet-stream"}
+        params = {"radius": radius, "banks": list(banks)}
         return self._ask(
-            FindResult, "POST", "/find", params={"radius": radius}, content=content, headers=headers
+            FindResult, "POST", "/find", params=params, content=content, headers=headers
         )
+
+    def find_many(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        radius: int = 62,
+        banks: Sequence[str] = ("registered",),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        hidden: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[FoundFile]:
+        """Look files up, and all in folders here; as `Registry.find_many`."""
+        from registry.workflows.ingest_folder.walking import Wanted  # noqa: PLC0415  # only here
+        from registry.workflows.look_up_many import look_up_many  # noqa: PLC0415  # only here
+
+        wanted = Wanted(tuple(map(str, paths)), tuple(include), tuple(exclude), hidden)
+        find = partial(self.find, radius=radius, banks=banks)
+        return look_up_many(find, wanted, progress=progress)
 
     def gate(
         self, refs: Sequence[str | Path], *, policy: str = "default", record: bool = True

@@ -1,4 +1,4 @@
-"""Questions about assets: listings, passports, proofs, lineage and the bytes themselves.
+"""Questions about assets: listings, searches, passports, proofs, lineage and the bytes themselves.
 
 Paths on this machine are left out of every answer.
 """
@@ -11,6 +11,8 @@ from starlette.responses import FileResponse, Response
 
 from registry.core.answers import AssetKind, AssetSummary, Impact, Lineage, Passport, Verification
 from registry.core.digests import ASSET_HEAD
+from registry.core.search_answers import SavedSearch, SearchField, SearchReport
+from registry.core.search_terms import FIELDS, MOST_CHARACTERS
 from registry.errors import InputError
 from registry.web.api.bodies import PROBLEMS, Health
 from registry.web.downloads import blob_response, evidence_response
@@ -22,6 +24,7 @@ router = APIRouter(tags=["assets"], responses=PROBLEMS)
 Limit = Annotated[int, Query(ge=1, description="Most rows of this page")]
 Offset = Annotated[int, Query(ge=0, le=2**53 - 1, description="Rows to skip, newest first")]
 Name = Annotated[str | None, Query(max_length=200)]
+Sort = Literal["newest", "oldest", "largest", "smallest", "heaviest", "lightest"]
 
 
 def _ref(ref: RefPath) -> str:
@@ -57,6 +60,38 @@ def list_assets(
         offset=offset,
     )
     return [replace(asset, path=None) for asset in found]
+
+
+@router.get("/search")
+def search(
+    deps: Deps,
+    q: Annotated[
+        str, Query(max_length=MOST_CHARACTERS, description="Terms, such as `width:1024..`")
+    ] = "",
+    sort: Sort | None = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    *,
+    count: bool = False,
+) -> SearchReport:
+    """Search assets by what is known of them for certain; terms are split as a shell does.
+
+    `@NAME` stands for a saved search. With `count`, also how many there are in all.
+    """
+    found = deps.registry.search(q, sort=sort, limit=_page(deps, limit), offset=offset, count=count)
+    return replace(found, assets=tuple(replace(asset, path=None) for asset in found.assets))
+
+
+@router.get("/search/fields")
+def search_fields() -> list[SearchField]:
+    """List what can be searched for, with examples."""
+    return [SearchField(name, field.takes, field.example) for name, field in FIELDS.items()]
+
+
+@router.get("/search/saved")
+def saved_searches(deps: Deps) -> list[SavedSearch]:
+    """List saved searches; each is a term: `@NAME`."""
+    return deps.registry.searches.list()
 
 
 @router.get("/assets/{ref}")

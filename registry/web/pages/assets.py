@@ -1,15 +1,19 @@
 """The list of assets, and the passport that a compliance officer reads."""
 
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from registry.core.answers import Passport
 from registry.core.digests import ASSET_HEAD
+from registry.core.search_terms import FIELDS, MOST_CHARACTERS, SORTS, split
+from registry.core.search_values import CHOICES
 from registry.core.statements import Statement
-from registry.errors import NotFoundError
+from registry.errors import InputError, NotFoundError
 from registry.web import thumbnails
 from registry.web.downloads import blob_response, evidence_response
 from registry.web.pages import present
@@ -21,42 +25,72 @@ router = APIRouter()
 
 PAGE_ROWS = 48
 DERIVED_ROWS = 12
-KINDS = ("generated", "ingested", "claimed")
+KINDS = CHOICES["kind"]
 
-_TAINTED = {"yes": True, "no": False}
-_Name = Annotated[str, Query(max_length=200)]
+_LONGEST = 200
+_Name = Annotated[str, Query(max_length=_LONGEST)]
+
+
+class Wanted(BaseModel):
+    """What the form above the list asks for."""
+
+    q: str = Field("", max_length=MOST_CHARACTERS)
+    sort: str = Field("", max_length=_LONGEST)
+    project: str = Field("", max_length=_LONGEST)
+    campaign: str = Field("", max_length=_LONGEST)
+    kind: str = Field("", max_length=_LONGEST)
+    tainted: str = Field("", max_length=_LONGEST)
+    page: int = Field(1, ge=1, le=10**6)
+
+    def terms(self) -> list[str]:
+        """Return the terms that the fields beside the search stand for.
+
+        A comma, which would part two values, is any character.
+        """
+        given = {"project": self.project, "campaign": self.campaign}
+        given |= {
+            name: getattr(self, name)
+            for name in ("kind", "tainted")
+            if getattr(self, name) in CHOICES[name]
+        }
+        return [
+            f"{name}:{value.replace(',', '*')}" for name, value in given.items() if value.strip()
+        ]
 
 
 @router.get("/")
 def list_page(
     deps: Deps,
     request: Request,
-    project: _Name = "",
-    campaign: _Name = "",
-    kind: _Name = "",
-    tainted: _Name = "",
-    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    wanted: Annotated[Wanted, Query()],
 ) -> Response:
-    """Show a page of assets, newest first."""
-    chosen = {"project": project, "campaign": campaign, "kind": kind, "tainted": tainted}
-    found = deps.registry.list(
-        project=project or None,
-        campaign=campaign or None,
-        kind=kind if kind in KINDS else None,
-        tainted=_TAINTED.get(tainted),
-        limit=PAGE_ROWS + 1,
-        offset=(page - 1) * PAGE_ROWS,
-    )
+    """Show a page of assets, newest first unless said; what is no search is told above it."""
+    chosen, page = wanted.model_dump(exclude={"page"}), wanted.page
+    found, problem = None, None
+    try:
+        found = deps.registry.search(
+            [*split(wanted.q), *wanted.terms()],
+            sort=wanted.sort or None,
+            limit=PAGE_ROWS,
+            offset=(page - 1) * PAGE_ROWS,
+        )
+    except (InputError, NotFoundError) as error:
+        problem = error
     context = {
-        "assets": found[:PAGE_ROWS],
+        "assets": found.assets if found else (),
+        "notes": found.notes if found else (),
+        "problem": problem,
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "kinds": KINDS,
+        "sorts": SORTS,
+        "fields": FIELDS,
         "page": page,
         "newer": _page_link(chosen, page - 1) if page > 1 else None,
-        "older": _page_link(chosen, page + 1) if len(found) > PAGE_ROWS else None,
+        "older": _page_link(chosen, page + 1) if found and found.more else None,
     }
-    return deps.templates.TemplateResponse(request, "assets.html", context)
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK
+    return deps.templates.TemplateResponse(request, "assets.html", context, status_code=status)
 
 
 @router.get("/assets")
