@@ -16,10 +16,12 @@ from bench import (
     capture_overhead,
     cold_start,
     gate_many,
+    ingest,
     look_up,
     record_one,
     report,
     reproduce,
+    robust,
     submit_many,
 )
 from bench.harness import FULL, QUICK, Benchmark, Size, Subject, machine, sync_ms, versions
@@ -30,7 +32,9 @@ WORK = Path(__file__).resolve().parent.parent / "build"
 SUBJECTS: Mapping[str, Benchmark] = {
     "record_one": record_one.measure,
     "submit_many": submit_many.measure,
+    "ingest": ingest.measure,
     "look_up": look_up.measure,
+    "robust": robust.measure,
     "blast_radius": blast_radius.measure,
     "gate_many": gate_many.measure,
     "cold_start": cold_start.measure,

@@ -1,0 +1,241 @@
+"""A library is taken in: fingerprints and whole records, against loops over imagehash.
+
+As a program, `python -m bench.ingest WHAT JOBS HOME FOLDER`, it does one of these alone, without
+the extra for PDQ, and prints its processor time a file: a process of its own is what a core is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from bench.harness import Bar, Row, Size, Subject
+
+WANTED = 2.0
+SIDE = 2048
+"""Longer side of a realistic photograph, pixels."""
+PER_PICTURE = 12
+"""Small files for each of `Size.pictures`; a third as many large ones."""
+_QUALITY = 90
+_SLOW = 16
+"""Files for which the slow peer is run: a third of a second each."""
+
+OURS, PDQ, FROZEN, PHASH, PARTS, WHOLE = "ours", "pdq", "frozen", "phash", "parts", "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Processor time of a file, seconds, of all processes; and the wall clock's part of a file."""
+
+    cpu: float
+    wall: float
+
+
+def measure(place: Path, size: Size) -> Subject:
+    """Take in small and large JPEGs; fingerprint the same files as others would."""
+    count = PER_PICTURE * size.pictures
+    small = _library(place / "small", size.pictures_from, count, None)
+    large = _library(place / "large", size.pictures_from, count // 3, SIDE)
+    rows: list[Row] = []
+    bars: list[Bar] = []
+    for name, folder in ((f"{SIDE} px", large), ("originals", small)):
+        found = {what: _run(what, 1, folder) for what in (OURS, PDQ, FROZEN, PHASH, PARTS, WHOLE)}
+        many = _run(WHOLE, os.cpu_count() or 1, folder)
+        rows += _rows(name, folder, found, many)
+        bars += _bars(name, found)
+    return Subject(
+        title="A library of JPEGs is taken in",
+        setting=f"{_said(size)}: {count} as they are, and {count // 3} enlarged to {SIDE} px. Files"
+        " a second of one core: by the processor time of a process that does nothing else, its"
+        " start left out where it is one. PDQ, an extra, is left out but where it is named.",
+        rows=(*rows, *_drift(large, small)),
+        bars=tuple(bars),
+    )
+
+
+def _said(size: Size) -> str:
+    return "Drawn pictures" if size.pictures_from is None else "Photographs"
+
+
+def _rows(name: str, folder: Path, found: dict[str, Measured], many: Measured) -> Iterator[Row]:
+    files = list(folder.iterdir())
+    kib = sum(file.stat().st_size for file in files) / len(files) / 1024
+    for what, title, said in (
+        (
+            OURS,
+            "fingerprints",
+            "whole, trimmed, segments, corners, palette; thumbnail",
+        ),
+        (PDQ, "the same and PDQ", "with the extra"),
+        (FROZEN, "of them the whole picture's", "the frozen path alone: draft decoding, phash256"),
+        (PHASH, "imagehash.phash", "phash(Image.open(f), hash_size=16): the whole picture only"),
+        (PARTS, "imagehash.phash + crop_resistant_hash", "what recognises parts, too"),
+        (WHOLE, "the whole ingest, one job", "fingerprints, vault, seal, sign, log, index; synced"),
+    ):
+        yield Row(f"{name}: {title}", 1 / found[what].cpu, "/s a core", said)
+    busy = many.cpu / many.wall
+    yield Row(
+        f"{name}: the whole ingest, {os.cpu_count()} jobs",
+        1 / many.wall,
+        "/s",
+        f"wall clock, the processes' start included; {busy:.2f} cores busy; {kib:,.0f} KiB a file",
+    )
+
+
+def _bars(name: str, found: dict[str, Measured]) -> Iterator[Bar]:
+    """Compare like with like, and the whole with the least that a loop over imagehash does."""
+    for claim, ours, peer, called in (
+        ("phash256 on its frozen path", FROZEN, PHASH, "phash"),
+        ("all fingerprints", OURS, PARTS, "phash + crop_resistant_hash"),
+        ("the whole ingest", WHOLE, PARTS, "phash + crop_resistant_hash"),
+        ("the whole ingest", WHOLE, PHASH, "phash, and nothing else"),
+    ):
+        ratio = found[peer].cpu / found[ours].cpu
+        yield Bar(
+            f"{name}: {claim}, per core, against a loop over imagehash ({called})",
+            f"≥ {WANTED:.0f}x",
+            f"{ratio:.1f}x",
+            ratio >= WANTED,
+        )
+
+
+def _library(folder: Path, pictures: Path | None, count: int, side: int | None) -> Path:
+    """Write so many JPEGs; where there are fewer pictures, some are written at another quality."""
+    folder.mkdir()
+    for number, image in enumerate(islice(_images(pictures, count), count)):
+        share = 1.0 if side is None else side / max(image.size)
+        sized = image.resize((round(image.width * share), round(image.height * share)))
+        sized.save(folder / f"{number:05}.jpg", "JPEG", quality=_QUALITY - number // 300)
+    return folder
+
+
+def _images(pictures: Path | None, count: int) -> Iterator[Any]:
+    from PIL import Image
+
+    from bench import inputs
+
+    if pictures is None:
+        yield from (inputs.picture(seed, 512) for seed in range(count))
+        return
+    for path in cycle(sorted(pictures.rglob("*.jpg"))):
+        image = Image.open(path).convert("RGB")
+        if min(image.size) >= 256:
+            yield image
+
+
+def _drift(*folders: Path) -> Iterator[Row]:
+    """Compare our hash with that of imagehash's default path."""
+    import imagehash
+    import numpy as np
+    from PIL import Image
+
+    from registry.settings import Limits
+    from registry.similarity.fingerprints import fingerprint
+
+    apart = []
+    for folder in folders:
+        for file in sorted(folder.iterdir()):
+            made = fingerprint(file.read_bytes(), Limits())
+            if made is not None:
+                theirs = np.packbits(imagehash.phash(Image.open(file), hash_size=16).hash).tobytes()
+                one, other = (int.from_bytes(value, "big") for value in (made.value, theirs))
+                apart.append((one ^ other).bit_count())
+    share = sum(distance == 0 for distance in apart) / len(apart)
+    yield Row(
+        "drift from imagehash's default path",
+        max(apart),
+        "bits of 256",
+        f"at most, of {len(apart)} files; {share:.0%} have none",
+    )
+
+
+def _run(what: str, jobs: int, folder: Path) -> Measured:
+    home = folder.parent / f"home-{folder.name}-{what}-{jobs}"
+    command = [sys.executable, "-m", "bench.ingest", what, str(jobs), str(home), str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Measured(**json.loads(done.stdout))
+
+
+def _ours(files: Sequence[Path]) -> None:
+    from registry.settings import Limits
+    from registry.similarity.prints import prints_of
+
+    for file in files:
+        prints_of(file.read_bytes(), Limits())
+
+
+def _frozen(files: Sequence[Path]) -> None:
+    from registry.settings import Limits
+    from registry.similarity.fingerprints import fingerprint
+
+    for file in files:
+        fingerprint(file.read_bytes(), Limits())
+
+
+def _phash(files: Sequence[Path]) -> None:
+    import imagehash
+    from PIL import Image
+
+    for file in files:
+        imagehash.phash(Image.open(file), hash_size=16)
+
+
+def _parts(files: Sequence[Path]) -> None:
+    import imagehash
+    from PIL import Image
+
+    for file in files:
+        imagehash.phash(Image.open(file), hash_size=16)
+        imagehash.crop_resistant_hash(Image.open(file))
+
+
+def _whole(home: Path, folder: Path, jobs: int) -> Measured:
+    from registry import create_registry
+
+    with create_registry(home, name="bench") as registry:
+        if jobs == 1:  # what is loaded late is loaded
+            registry.ingest_many([next(iter(sorted(folder.iterdir())))])
+        files = len(list(folder.iterdir())) - (jobs == 1)
+        return _timed(lambda: registry.ingest_many([folder], jobs=jobs), files)
+
+
+def _timed(work: Callable[[], object], files: int) -> Measured:
+    """Return the time of a file; of processes that ended, their processor time too."""
+    begun, cpu = time.perf_counter(), _cpu()
+    work()
+    return Measured((_cpu() - cpu) / files, (time.perf_counter() - begun) / files)
+
+
+def _cpu() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def main(what: str, jobs: str, home: str, folder: str) -> None:
+    """Do one thing alone, and print its times as JSON."""
+    files = sorted(Path(folder).iterdir())
+    if what == WHOLE:
+        found = _whole(Path(home), Path(folder), int(jobs))
+    else:
+        does = {OURS: _ours, PDQ: _ours, FROZEN: _frozen, PHASH: _phash, PARTS: _parts}
+        work = does[what]
+        work(files[:1])
+        chosen = files[1 : 1 + _SLOW] if what == PARTS else files[1:]
+        found = _timed(lambda: work(chosen), len(chosen))
+    print(json.dumps({"cpu": found.cpu, "wall": found.wall}))
+
+
+if __name__ in {"__main__", "__mp_main__"} and PDQ not in sys.argv:
+    sys.modules["pdqhash"] = None  # type: ignore[assignment]  # an extra: not there, here or below
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
