@@ -58,11 +58,11 @@ class BandTable:
         """
         import numpy as np  # noqa: PLC0415
 
-        tolerance = radius // BANDS
-        if tolerance > MOST_TOLERANCE:
+        if not usable(radius):
             return None
+        tolerance = radius // BANDS
         band = np.arange(BANDS)[:, None]
-        keys = (queries.view(np.uint16)[:, :, None] ^ _near(tolerance)).astype(np.int64)
+        keys = (queries.view(np.uint16)[:, :, None] ^ near_bands(tolerance)).astype(np.int64)
         starts = self._starts[band, keys].astype(np.int64)  # (n, 16, near values)
         counts = self._starts[band, keys + 1] - starts
         starts += band * self._rows
@@ -75,6 +75,11 @@ class BandTable:
         return np.repeat(cheap, totals), rows, dear
 
 
+def usable(radius: int) -> bool:
+    """Tell whether bands can find what is within this radius."""
+    return radius // BANDS <= MOST_TOLERANCE
+
+
 def _band(words: npt.NDArray[np.uint64], band: int) -> npt.NDArray[np.uint16]:
     """Return one band of each row, in the order in which a query's bytes are viewed."""
     import numpy as np  # noqa: PLC0415
@@ -85,7 +90,7 @@ def _band(words: npt.NDArray[np.uint64], band: int) -> npt.NDArray[np.uint16]:
 
 
 @functools.lru_cache(maxsize=MOST_TOLERANCE + 1)
-def _near(tolerance: int) -> Any:
+def near_bands(tolerance: int) -> Any:
     """Return every 16-bit number with at most `tolerance` bits."""
     import numpy as np  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from weakref import ref
 
 from sqlalchemy import Connection, Engine
 
-from registry.similarity.bands import BandTable
+from registry.similarity.bands import BandTable, usable
 from registry.similarity.probing import GONE, WORDS, Sorted, View, hits
 from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES, VALUE_BYTES, Rows
 from registry.store.transaction import read
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from registry.similarity.sources import Removals, RowSource
 
 _TAIL = 1 << 16
-"""Rows that are compared one by one before they become a block."""
+"""Values that are compared one by one before they become a block."""
+_PATIENCE = 64
+"""Queries after which they do: sorting costs as much as comparing them with so many."""
 
 Found = list[tuple[str, int]]
 """(hex SHA-256, distance in bits), nearest first, each asset once."""
@@ -33,8 +35,9 @@ class HammingIndex:
     """All 256-bit values of some sources, searched by Hamming distance. Safe between threads.
 
     100 bytes a part of a value, and 40 a row. `refresh` reads on from the last row that it saw, and
-    drops what was removed. Blocks are merged when one is as long as that before it, so that each
-    part is sorted a logarithmic number of times.
+    drops what was removed. What came is sorted once that has paid off, and not by a process that
+    looks up a few files and ends. Blocks are merged when one is as long as that before it, so that
+    each part is sorted a logarithmic number of times.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class HammingIndex:
         self._lock = threading.Lock()
         self._sorting = threading.Lock()
         self._blocks: tuple[Sorted, ...] = ()
+        self._asked = 0
         self._size = 0
         self._rows = 0
         self._gone = 0
@@ -83,7 +87,6 @@ class HammingIndex:
                     self._append(rows)
                     self._last_ids[number] = rows.last_id
             added = self._size - before
-        self._sort()
         if self._upkeep is not None:
             self._upkeep(engine)
         return added
@@ -92,7 +95,6 @@ class HammingIndex:
         """Take in rows of no source."""
         with self._lock:
             self._append(rows)
-        self._sort()
 
     def search(self, value: bytes, radius: int) -> Found:
         """Return every asset with a value within `radius` bits, nearest first.
@@ -103,11 +105,11 @@ class HammingIndex:
 
     def search_many(self, values: Sequence[bytes], radius: int) -> list[Found]:
         """Search for several values in one pass; return what `search` does for each."""
-        import numpy as np  # noqa: PLC0415
-
-        if unfit := [len(value) for value in values if len(value) != VALUE_BYTES]:
-            raise ValueError(f"a value of {unfit[0]} bytes; expected {VALUE_BYTES}")
-        queries = np.frombuffer(b"".join(values), dtype=np.uint64).reshape(-1, WORDS)
+        queries = queries_of(values)
+        if not values:
+            return []
+        if usable(radius):
+            self._count(len(values))
         view = self._view()
         nearest: list[dict[int, int]] = [{} for _ in values]
         for which, rows, distances in hits(view, queries, radius):
@@ -142,8 +144,14 @@ class HammingIndex:
         self._gone += len(parts)
         self._last_ids = [min(last_id, removed.top) for last_id in self._last_ids]
 
-    def _sort(self) -> None:
-        """Put the tail into a block when it is long; searches go on with what there was.
+    def _count(self, queries: int) -> None:
+        """Sort the tail before these queries, once so many have been compared with all of it."""
+        self._asked += queries
+        if self._asked > _PATIENCE and self._size - self._view().sorted_end >= _TAIL:
+            self.sort()
+
+    def sort(self) -> None:
+        """Put the tail into a block; searches go on with what there was.
 
         Whoever comes while another thread sorts leaves it alone.
         """
@@ -151,12 +159,13 @@ class HammingIndex:
             return
         try:
             view = self._view()
-            if view.size - view.sorted_end >= _TAIL:
+            if view.size > view.sorted_end:
                 kept = _kept(view)
                 start = kept[-1].end if kept else 0
                 block = Sorted(start, BandTable(view.words[:, start : view.size]))
                 with self._lock:
                     self._blocks = (*kept, block)
+            self._asked = 0
         finally:
             self._sorting.release()
 
@@ -227,7 +236,21 @@ def _named(view: View, nearest: dict[int, int]) -> Found:
     for owner, digest, row_id in zip(owners, digests, view.ids[owners].tolist(), strict=True):
         if row_id != GONE:
             named[digest] = min(nearest[owner], named.get(digest, nearest[owner]))
-    return sorted(named.items(), key=lambda hit: (hit[1], hit[0]))
+    return in_order(named)
+
+
+def in_order(nearest: dict[str, int]) -> Found:
+    """Return distances by digest as a search does: nearest first."""
+    return sorted(nearest.items(), key=lambda hit: (hit[1], hit[0]))
+
+
+def queries_of(values: Sequence[bytes]) -> Words:
+    """Return values as words (n, 4); raises ValueError unless each has 32 bytes."""
+    import numpy as np  # noqa: PLC0415
+
+    if unfit := [len(value) for value in values if len(value) != VALUE_BYTES]:
+        raise ValueError(f"a value of {unfit[0]} bytes; expected {VALUE_BYTES}")
+    return np.frombuffer(b"".join(values), dtype=np.uint64).reshape(-1, WORDS)
 
 
 def _kept(view: View) -> tuple[Sorted, ...]:

@@ -60,6 +60,22 @@ def index_of(engine: Engine, names: str | tuple[str, ...]) -> Index:
 
 
 def _made(engine: Engine, names: tuple[str, ...]) -> Index:
+    """Return an index in memory; on Postgres one in the database, where a name has bands there.
+
+    So several workers need not each hold the hashes of whole pictures in order to find copies.
+    """
+    if engine.dialect.name != "postgresql":
+        return _in_memory(engine, names)
+    from registry.similarity.postgres import BANDED, BandIndex  # noqa: PLC0415  # of Postgres only
+
+    if not set(names).intersection(BANDED):
+        return _in_memory(engine, names)
+    rest = tuple(name for name in names if name not in BANDED)
+    whole = partial(_in_memory, names=names)
+    return BandIndex(engine, names, _in_memory(engine, rest) if rest else None, whole)
+
+
+def _in_memory(engine: Engine, names: tuple[str, ...]) -> HammingIndex:
     sources = [FingerprintSource(name) for name in names]
     return HammingIndex(
         engine, sources, removals=FingerprintRemovals(), upkeep=partial(pack, sources=sources)

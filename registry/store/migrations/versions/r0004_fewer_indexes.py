@@ -10,11 +10,20 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+_BANDED = (
+    "phash256-draft512-white-lanczos64-gap2-v2",
+    "phash256-white-lanczos64-gap2-v1",
+    "trimmed-phash256-draft512-white-side512-border16-lanczos64-gap2-v1",
+    "black-phash256-draft512-lanczos64-gap2-v1",
+)
+
 
 def upgrade() -> None:
     """Drop what another index answers as well; add the tables of the indexes of fingerprints."""
     op.drop_index("ix_fingerprints_name", "fingerprints")
     _index_tables()
+    if op.get_bind().dialect.name != "sqlite":
+        _bands()
 
 
 def _index_tables() -> None:
@@ -32,6 +41,17 @@ def _index_tables() -> None:
         sa.Column("id", _big(), nullable=False),
         sa.Column("top", _big(), nullable=False),
     )
+
+
+def _bands() -> None:
+    """Index each 16 bits of the hashes of whole pictures, with all that a search reads."""
+    names = ", ".join(f"'{name}'" for name in _BANDED)
+    for band in range(16):
+        key = f"get_byte(value, {2 * band}) * 256 + get_byte(value, {2 * band + 1})"
+        op.execute(
+            f"CREATE INDEX ix_fingerprints_band{band} ON fingerprints (({key}))"
+            f" INCLUDE (id, value) WHERE name IN ({names}) AND octet_length(value) = 32"
+        )
 
 
 def _big() -> sa.types.TypeEngine[int]:
