@@ -37,8 +37,9 @@ from registry.similarity.pdq import PDQ
 from registry.similarity.query import Query, query_of
 from registry.similarity.segments import SEGMENTS
 from registry.similarity.shelves import Assets, Holder, Same, Shelf, shelves
-from registry.similarity.text_index import TextMatch, alike_texts
-from registry.similarity.texts import MINHASH, text_print
+from registry.similarity.text_index import alike_texts
+from registry.similarity.text_matches import text_match
+from registry.similarity.texts import text_print
 from registry.similarity.verify import Probe
 from registry.store.transaction import read
 
@@ -282,7 +283,7 @@ def _add_texts(asked: _Asked, place: Shelf, taken: set[str], answer: _Answer) ->
     left = [one for one in found if one.sha256 in holders]
     kept = [one for one in left if (one.sha256, "text") not in refuted]
     answer.matches += [
-        _text(place, one, holders[one.sha256], confirmed) for one in kept[:MOST_MATCHES]
+        text_match(place.name, one, holders[one.sha256], confirmed) for one in kept[:MOST_MATCHES]
     ]
     answer.notes += _left_out(
         Counter(
@@ -291,24 +292,6 @@ def _add_texts(asked: _Asked, place: Shelf, taken: set[str], answer: _Answer) ->
                 "more": max(0, len(kept) - MOST_MATCHES),
             }
         )
-    )
-
-
-def _text(place: Shelf, one: TextMatch, holder: Holder, confirmed: set[tuple[str, str]]) -> Match:
-    return Match(
-        asset_id(one.sha256),
-        holder.records,
-        "text",
-        None,
-        one.verdict,
-        "part of a longer text" if one.part else "",
-        bank=place.name,
-        expected=None,
-        expected_bound=None,
-        fingerprint=MINHASH,
-        similarity=one.similarity,
-        state="confirmed" if (one.sha256, "text") in confirmed else "",
-        entry=holder.entry,
     )
 
 
