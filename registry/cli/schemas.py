@@ -17,6 +17,7 @@ from registry.core import (
     bank_answers,
     campaigns,
     draft_answers,
+    fingerprint_answers,
     ingest_answers,
     privacy,
     recovery_answers,
@@ -38,6 +39,7 @@ def answer_types() -> Mapping[str, Any]:
 
     `evidence` prints an evidence file, which has a schema of its own.
     """
+    from registry.core.find_answers import FindReport, FoundFile
     from registry.core.look_up import FindResult, LookUpCalibration
 
     return {
@@ -81,7 +83,7 @@ def answer_types() -> Mapping[str, Any]:
         "search forget": search_answers.SavedSearch,
         "show": answers.Passport,
         "verify": own.VerificationReport,
-        "find": FindResult,
+        "find": FindResult | FindReport | FoundFile,
         "find calibrate": LookUpCalibration,
         "lineage": answers.Lineage,
         "impact": answers.Impact,
@@ -137,6 +139,7 @@ def answer_types() -> Mapping[str, Any]:
         "verify-evidence": own.EvidenceView | own.EvidenceBundleView,
         "catalog rebuild": own.Rebuilt,
         "catalog check": own.CatalogCheck,
+        "catalog fingerprint": fingerprint_answers.FingerprintReport,
         "catalog models": list[own.ModelView],
         "catalog add-model": answers.Receipt,
         "mirror sync": list[answers.MirrorReport],

@@ -39,8 +39,8 @@ _ENVELOPE = re.compile(r"envelopes/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _SEALED = re.compile(r"sealed/([0-9]{12,16})\.bin")
 _SIDECAR = re.compile(
-    r"sidecars/(?:blobs|cosignatures|fingerprints|mirror-state|outbox|saved-searches|witnessed-logs)"
-    r"\.ndjson"
+    r"sidecars/(?:blobs|cosignatures|fingerprints|mirror-state|outbox|saved-searches|witnessed-logs"
+    r"|thumbnails-[0-9a-f]{2})\.ndjson"
 )
 _HOME_FILE = re.compile(
     r"home/(?:genops\.toml|keyring\.db|retention\.yaml|vault/\.dvc/config"

@@ -55,6 +55,7 @@ class UpgradeReport(Answer):
 
     `backup` is None where nothing had to be done, or no copy was wanted. `records` counts those
     that the catalog was rebuilt from. `guards_restored` says that triggers were missing.
+    `unfingerprinted` counts pictures that lack fingerprints of this version.
     """
 
     home: str
@@ -63,3 +64,4 @@ class UpgradeReport(Answer):
     guards_restored: bool
     backup: str | None
     records: int
+    unfingerprinted: int

@@ -1,4 +1,4 @@
-"""Looking after one open registry: copies of it, for other places and for bad days."""
+"""Looking after one open registry: copies of it for bad days, and fingerprints that it lacks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry.workflows.services import Services
 
 if TYPE_CHECKING:
+    from registry.core.fingerprint_answers import FingerprintReport
     from registry.core.transfers import ExportReport
 
 Steps = Callable[[str, int, int], None]
@@ -16,7 +17,7 @@ Steps = Callable[[str, int, int], None]
 
 
 class Upkeep:
-    """Exports and backups; `registry.factory` makes homes from them."""
+    """Exports and backups, from which `registry.factory` makes homes; and missing fingerprints."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -64,6 +65,18 @@ class Upkeep:
             blobs=blobs,
             **_given(steps),
         )
+
+    def fingerprint(
+        self, *, again: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> FingerprintReport:
+        """Make what assets lack of fingerprints and thumbnails; with `again`, all of it anew.
+
+        For registries of older releases, and after an algorithm came to the others. Stopped, it
+        goes on where it was. Raises HomeError where nothing can be written.
+        """
+        from registry.workflows.fingerprinting import fingerprint_assets
+
+        return fingerprint_assets(self._services, again=again, progress=progress)
 
 
 def _given(steps: Steps | None) -> dict[str, Any]:

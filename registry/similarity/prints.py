@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 BLACK = "black-phash256-draft512-lanczos64-gap2-v1"
 """`PHASH256` with black in place of white; only of a picture that is transparent in part."""
 
+NAMES = (
+    PHASH256,
+    BLACK,
+    borders.TRIMMED,
+    frames.FRAMES,
+    segments.SEGMENTS,
+    votes.VOTES,
+    palette.PALETTE,
+    pdq.PDQ,
+)
+"""Every fingerprint that a picture may get."""
+
 _Named = tuple[str, bytes, int]
 
 
@@ -67,9 +79,7 @@ def algorithms() -> str:
     It changes with every name in it, and with whether PDQ is installed: an asset whose thumbnail
     says another was hashed by other algorithms.
     """
-    names = [PHASH256, BLACK, borders.TRIMMED, frames.FRAMES, segments.SEGMENTS, votes.VOTES]
-    names += [palette.PALETTE]
-    names += [pdq.PDQ] if pdq.available() else []
+    names = [name for name in NAMES if name != pdq.PDQ or pdq.available()]
     return f"prints-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
 
 

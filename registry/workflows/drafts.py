@@ -30,6 +30,12 @@ from registry.vault.segments import shrink_segment
 from registry.vault.shelf import draft_pointers, read_pointer
 from registry.workflows import refs
 from registry.workflows.choose import rows as records_at
+from registry.workflows.fingerprinting import (
+    FINGERPRINTS,
+    THUMBNAILS,
+    fingerprint_assets,
+    forget,
+)
 from registry.workflows.inspect import PREDICATE_REVIEW
 from registry.workflows.reproduce import reproduce
 from registry.workflows.services import Services
@@ -76,6 +82,8 @@ def keep(
         _declare(services, part, "keep", reason=reason, actor=actor, blobs=blobs)
         for part in chunked(left.values(), _PER_RECORD)
     ]
+    if blobs:
+        fingerprint_assets(services, only={blob.sha256 for blob in blobs})
     return KeptReport(
         record=records[-1] if records else None,
         kept=tuple(asset_id(digest.hex()) for digest in rows),
@@ -248,11 +256,12 @@ def _declare(
 
 
 def _listed(services: Services) -> list[bytes]:
-    """Return the drafts that the log let go and the vault's index still knows."""
+    """Return the drafts that the log let go and of which something is still here."""
     query = select(DRAFTS.c.sha256).where(DRAFTS.c.state == "expired").distinct()
+    tables = (queries.BLOBS, FINGERPRINTS, THUMBNAILS)
     with read(services.engine) as conn:
-        found = conn.scalars(query.join(queries.BLOBS, queries.BLOBS.c.sha256 == DRAFTS.c.sha256))
-        return list(found)
+        left = (query.join(table, table.c.sha256 == DRAFTS.c.sha256) for table in tables)
+        return list({digest for some in left for digest in conn.scalars(some)})
 
 
 def _kept_elsewhere(services: Services) -> set[str]:
@@ -275,6 +284,7 @@ def _remove(services: Services, digests: Sequence[bytes]) -> tuple[int, int]:
             freed += services.vault.remove(Blob(row.sha256.hex(), row.md5.hex(), row.size))
             blobs += 1
         conn.execute(delete(queries.BLOBS).where(queries.BLOBS.c.sha256.in_(gone)))
+        forget(conn, gone)
     return blobs, freed
 
 

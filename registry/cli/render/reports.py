@@ -32,6 +32,7 @@ from registry.core.answers import (
     Receipt,
     Reproduction,
 )
+from registry.core.fingerprint_answers import FingerprintReport
 
 _VERDICT_STYLE = {
     "pass": GOOD,
@@ -207,6 +208,29 @@ def _verbatim(text: str) -> str:
 def rebuilt(done: own.Rebuilt) -> RenderableType:
     """Return how much was rebuilt."""
     return literal(f"the catalog is rebuilt from {plural(done.records, 'record')}", GOOD)
+
+
+def fingerprinted(done: FingerprintReport) -> RenderableType:
+    """Return what was made, and what was left out and why."""
+    skipped = {
+        "personal": done.personal,
+        "expired": done.expired,
+        "bytes not here": done.missing,
+    }
+    return lines(
+        literal(f"{plural(done.made, 'asset')} of {done.due:,} fingerprinted", GOOD)
+        if done.due
+        else literal("every asset has its fingerprints", GOOD),
+        fields(
+            [
+                ("can be found by their looks or words", done.findable if done.made else None),
+                *((why, count or None) for why, count in skipped.items()),
+            ]
+        )
+        if done.due
+        else None,
+        *(literal(f"{short(one.id)}  {one.why}", BAD) for one in done.unread),
+    )
 
 
 def policy_lint(bundle: own.PolicyLint) -> RenderableType:

@@ -79,8 +79,13 @@ def imported(done: ImportReport) -> RenderableType:
 
 def upgraded(done: UpgradeReport) -> RenderableType:
     """Return what was changed, and where the copy is."""
+    lacking = None
+    if done.unfingerprinted:
+        some = plural(done.unfingerprinted, "picture")
+        told = f"{some} lack fingerprints of this version: run `genops catalog fingerprint`"
+        lacking = literal(told, WARN)
     if done.before == done.after and not done.guards_restored:
-        return literal(f"{done.home} is up to date (schema {done.after})", GOOD)
+        return lines(literal(f"{done.home} is up to date (schema {done.after})", GOOD), lacking)
     return lines(
         literal(f"{done.home} is up to date", GOOD),
         fields(
@@ -96,4 +101,5 @@ def upgraded(done: UpgradeReport) -> RenderableType:
         literal("somebody removed the guards: find out who, and why", WARN)
         if done.guards_restored
         else None,
+        lacking,
     )

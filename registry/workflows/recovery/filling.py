@@ -6,7 +6,6 @@ Whoever calls this has compared them with a checkpoint; their signatures are jud
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,25 +15,22 @@ from registry.catalog.graph import RECORDS
 from registry.catalog.projector import project
 from registry.catalog.queries import BLOBS, ERASURES
 from registry.core.disclosures import sealed_pointers
-from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Blob
 from registry.core.notes import VerifierKey
 from registry.core.statements import Subject
-from registry.errors import InputError
 from registry.log.replay import Record, Replay, Takeover
 from registry.log.submission import Accepted
 from registry.similarity.decode import MEDIA_TYPES
-from registry.similarity.fingerprints import fingerprint
+from registry.similarity.texts import is_text
 from registry.store.bulk import insert_missing, insert_rows
-from registry.store.rows import blob_row, fingerprint_row, outbox_row
-from registry.store.sidecar_tables import FingerprintRow, OutboxRow
-from registry.store.transaction import write
+from registry.store.rows import blob_row, outbox_row
+from registry.store.sidecar_tables import OutboxRow
 from registry.store.types import table_of
+from registry.workflows.fingerprinting import fingerprint_assets
 from registry.workflows.personal import is_personal
 from registry.workflows.services import Services
 from registry.workflows.texts import SEALED
 
-_FINGERPRINTS = table_of(FingerprintRow)
 _OUTBOX = table_of(OutboxRow)
 _BATCH = 256
 
@@ -93,32 +89,14 @@ def write_records(
 
 
 def add_fingerprints(
-    services: Services, pictures: Sequence[str], jobs: int, progress: Progress
+    services: Services, assets: Collection[str], jobs: int, progress: Progress
 ) -> int:
-    """Make and store the fingerprints of outputs (hex SHA-256) anew; return how many there are.
+    """Make and store the fingerprints of assets (hex SHA-256) anew; return how many can be found.
 
     A picture that does not decode has none, and neither has one whose bytes are not here.
     """
-    blobs = services.blobs.get_many(pictures)
-
-    def made(digest: str) -> FingerprintValue | None:
-        try:
-            return fingerprint(services.vault.read(blobs[digest]), services.settings.limits)
-        except InputError:
-            return None
-
-    here = [digest for digest in pictures if digest in blobs]
-    here = [digest for digest in here if services.vault.path(blobs[digest]).is_file()]
-    count = 0
-    with ThreadPoolExecutor(jobs) as pool:
-        for start in range(0, len(here), _BATCH):
-            chunk = here[start : start + _BATCH]
-            rows = [fingerprint_row(value) for value in pool.map(made, chunk) if value]
-            with write(services.engine) as conn:
-                insert_missing(conn, _FINGERPRINTS, rows)
-            count += len(rows)
-            progress(start + len(chunk), len(here))
-    return count
+    made = fingerprint_assets(services, only=frozenset(assets), jobs=jobs, progress=progress)
+    return made.findable
 
 
 def _write_sealed(
@@ -157,4 +135,5 @@ def _pictures(batch: Iterable[Accepted]) -> Iterator[str]:
 
 
 def _may_have_fingerprint(subject: Subject) -> bool:
-    return subject.media_type in MEDIA_TYPES.values() and not is_personal(subject)
+    kind = subject.media_type
+    return (kind in MEDIA_TYPES.values() or is_text(kind)) and not is_personal(subject)

@@ -57,8 +57,8 @@ def export(
     """Write the registry into a new folder, or into one file when `target` ends in `.tar`.
 
     Beside any writer: what was recorded after the export began is not in it. Without `blobs`,
-    they are listed and left out; without `texts`, so are the encrypted texts. Equal registries
-    give equal bytes. Raises InputError (`transfer.exists`), IntegrityError (`log.altered`,
+    they are listed and left out, and so are thumbnails; without `texts`, the encrypted texts are.
+    Equal registries give equal bytes. Raises InputError (`transfer.exists`), IntegrityError (`log.altered`,
     `vault.altered`), MaterialError (`material.missing`); nothing is left behind then.
     """
     path = Path(target).expanduser().absolute()
@@ -92,6 +92,8 @@ def write_export(
         if texts:
             _write_texts(conn, package)
         _write_tables(conn, package, sidecars.PUBLIC)
+        for name, data in sidecars.dump_thumbnails(conn) if blobs else ():
+            package.add(exports.sidecar_path(name), data)
         package.add(exports.sidecar_path(sidecars.OUTBOX), sidecars.dump_outbox(conn))
         stored = [_blob(row) for row in conn.execute(select(_BLOBS).order_by(_BLOBS.c.sha256))]
         if more is not None:

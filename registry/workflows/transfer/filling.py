@@ -158,6 +158,8 @@ class Filler:
             if name in sidecars.PUBLIC or self._export.has(path):
                 count = sidecars.load(conn, name, self._export.read(path))
                 self.fingerprints += count if name == "fingerprints" else 0
+        for path in self._export.under(f"sidecars/{sidecars.THUMBNAILS}-"):
+            sidecars.load(conn, sidecars.THUMBNAILS, self._export.read(path))
         due = {sidecars.VAULT_TARGET} | (set() if self._settings.mlflow_uri else {"mlflow"})
         outbox = self._export.read(exports.sidecar_path(sidecars.OUTBOX))
         sidecars.load_outbox(conn, outbox, self._export.manifest.size, due)

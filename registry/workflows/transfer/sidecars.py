@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Integer, LargeBinary, RowMapping, Table, select
+from sqlalchemy import Connection, Integer, LargeBinary, RowMapping, Select, Table, select
 
 from registry.core.exports import invalid
 from registry.core.jsonio import dumps, loads
@@ -23,6 +23,7 @@ from registry.store.sidecar_tables import (
     MirrorStateRow,
     OutboxRow,
     SavedSearchRow,
+    ThumbnailRow,
     WitnessedLogRow,
 )
 from registry.store.types import table_of
@@ -39,11 +40,14 @@ OF_THE_HOME: Mapping[str, Table] = {
     "witnessed-logs": table_of(WitnessedLogRow),
 }
 """Tables that go with a home's keys and settings, in a backup."""
+THUMBNAILS = "thumbnails"
+"""A table that goes with the blobs, in a file for each first byte of a digest that occurs."""
 OUTBOX = "outbox"
 VAULT_TARGET = "vault"
 MAX_LINE_BYTES = 1024 * 1024
 
-_TABLES = {**PUBLIC, **OF_THE_HOME}
+_THUMBNAILS = table_of(ThumbnailRow)
+_TABLES = {**PUBLIC, **OF_THE_HOME, THUMBNAILS: _THUMBNAILS}
 _OUTBOX = table_of(OutboxRow)
 _HANDED_OUT = "id"  # by the database, and means nothing
 _BATCH = 500
@@ -52,8 +56,17 @@ _BATCH = 500
 def dump(conn: Connection, table: Table) -> bytes:
     """Return every row of a table as a line of JSON."""
     columns = [column for column in table.c if column.name != _HANDED_OUT]
-    rows = conn.execute(select(*columns)).mappings()
-    return b"".join(sorted(dumps(_plain(row)) + b"\n" for row in rows))
+    return _lines(conn, select(*columns))
+
+
+def dump_thumbnails(conn: Connection) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts of the table of thumbnails: name and lines, one part in memory at a time."""
+    for first in range(256):
+        query = select(_THUMBNAILS).where(_THUMBNAILS.c.sha256 >= bytes([first]))
+        if first < 255:
+            query = query.where(_THUMBNAILS.c.sha256 < bytes([first + 1]))
+        if data := _lines(conn, query):
+            yield f"{THUMBNAILS}-{first:02x}", data
 
 
 def parse(name: str, data: bytes) -> list[dict[str, Any]]:
@@ -99,6 +112,10 @@ def load_outbox(conn: Connection, data: bytes, size: int, due: Collection[str]) 
         for start in range(0, len(indices), _BATCH):
             chunk = indices[start : start + _BATCH]
             insert_rows(conn, _OUTBOX, [outbox_row(index, target) for index in chunk])
+
+
+def _lines(conn: Connection, query: Select[Any]) -> bytes:
+    return b"".join(sorted(dumps(_plain(row)) + b"\n" for row in conn.execute(query).mappings()))
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from registry.store.engine import open_unchecked
 from registry.store.guards import check_guards
 from registry.store.migrate import HEAD_REVISION, check_not_newer, migrate_within, revision
 from registry.store.transaction import read, refuse_read_only, write
+from registry.workflows.fingerprinting import lacking_pictures
 from registry.workflows.maintain import rebuild_within
 from registry.workflows.services import clock_ms
 from registry.workflows.transfer.exporting import Steps, no_steps
@@ -44,13 +45,13 @@ def upgrade(
             before = check_not_newer(revision(conn))
         guarded = _is_guarded(engine, before)
         if before == HEAD_REVISION and guarded:
-            return _report(settings, before, guarded=True, copy=None, records=0)
+            return _report(engine, settings, before, guarded=True, copy=None, records=0)
         reader = LogReader(engine, settings.origin, vkey)
         reader.refuse_rollback(settings.home.checkpoint)
         copy = _copy(settings, before) if backup and before != HEAD_REVISION else None
         records = _bring_up(engine, vkey, before, steps)
         _check(reader, copy, steps)
-        return _report(settings, before, guarded=guarded, copy=copy, records=records)
+        return _report(engine, settings, before, guarded=guarded, copy=copy, records=records)
     finally:
         engine.dispose()
 
@@ -108,8 +109,16 @@ def _check(reader: LogReader, copy: Path | None, steps: Steps) -> None:
 
 
 def _report(
-    settings: Settings, before: str, *, guarded: bool, copy: Path | None, records: int
+    engine: Engine,
+    settings: Settings,
+    before: str,
+    *,
+    guarded: bool,
+    copy: Path | None,
+    records: int,
 ) -> UpgradeReport:
+    with read(engine) as conn:
+        lacking = lacking_pictures(conn)
     return UpgradeReport(
         home=str(settings.home.root),
         before=before,
@@ -117,4 +126,5 @@ def _report(
         guards_restored=not guarded,
         backup=None if copy is None else str(copy),
         records=records,
+        unfingerprinted=lacking,
     )
