@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registry.core.find_answers import FoundFile
     from registry.core.look_up import FindResult, LookUpCalibration
     from registry.workflows.services import Services
 
@@ -32,6 +34,30 @@ class LookUps:
 
         data = source if isinstance(source, bytes) else Path(source)
         return look_up(self._services, data, radius=radius, banks=banks)
+
+    def find_many(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        radius: int = 62,
+        banks: Sequence[str] = ("registered",),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        hidden: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[FoundFile]:
+        """Look files up, and all in folders below; yields each, in order, as soon as it is known.
+
+        A file that cannot be looked up says why, and stops no other. `include` and `exclude` are
+        as for `ingest_many`; `progress` is told the files that are done, and all. Raises
+        InputError as `find` does for `radius` and `banks`, and `find.paths` without a path.
+        """
+        from registry.workflows.ingest_folder.walking import Wanted
+        from registry.workflows.look_up_many import look_up_many
+
+        wanted = Wanted(tuple(map(str, paths)), tuple(include), tuple(exclude), hidden)
+        find = partial(self.find, radius=radius, banks=banks)
+        return look_up_many(find, wanted, progress=progress)
 
     def calibrate_look_ups(
         self, *, banks: Sequence[str] = (), sample: int = 20_000, actor: str | None = None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from registry.cli.answers import ModelView
-from registry.cli.render.parts import BAD, GOOD, QUIET, WARN, heading, lines, literal, table
+from registry.cli.render.parts import BAD, QUIET, WARN, heading, lines, literal, table
 from registry.cli.text import plural, short, when
 from registry.core.answers import AssetSummary, Impact, Lineage, LineageNode
 
@@ -27,39 +26,6 @@ def _asset(row: AssetSummary) -> tuple[object, ...]:
     pixels = f"{row.width}x{row.height}" if row.width and row.height else None
     state = literal("TAINTED", BAD) if row.tainted else Text("")
     return short(row.id), row.kind, when(row.time), row.project, row.campaign, pixels, state
-
-
-def matches(found: Any) -> RenderableType:
-    """Return what a file was recognised as, best first, exact and perceptual kept apart."""
-    if not found.matches:
-        return lines(
-            literal("no match", WARN),
-            literal("No record here does not mean that it was not generated.", QUIET),
-            *_notes(found.notes),
-        )
-    rows = [
-        (
-            short(m.id),
-            _certainty(m.kind),
-            m.distance,
-            m.verdict,
-            m.transform or None,
-            ", ".join(map(short, m.records)),
-        )
-        for m in found.matches
-    ]
-    return lines(
-        table(("id", "match", "distance", "verdict", "as", "records"), rows, fold=(5,)),
-        *_notes(found.notes),
-    )
-
-
-def _certainty(kind: str) -> Text:
-    return literal(kind, GOOD if kind in {"exact", "pixels"} else WARN)
-
-
-def _notes(notes: Sequence[str]) -> list[Text]:
-    return [literal(f"note: {note}", QUIET) for note in notes]
 
 
 def lineage(graph: Lineage) -> RenderableType:
