@@ -203,7 +203,16 @@ FOREIGN = [
 
 @pytest.mark.parametrize("headers", FOREIGN)
 @pytest.mark.parametrize(
-    "path", ["/api/v1/taints", "/api/v1/gate", "/api/v1/find", "/verify", "/login", "/logout"]
+    "path",
+    [
+        "/api/v1/taints",
+        "/api/v1/gate",
+        "/api/v1/find",
+        "/api/v1/matches",
+        "/verify",
+        "/login",
+        "/logout",
+    ],
 )
 def test_a_write_from_another_site_is_refused(visitor, path, headers):
     answer = visitor.post(path, headers=headers)
