@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from bench.halves import is_tuning
+from bench.robust import is_tuning
 from registry.settings import Limits
 from registry.similarity.calibrating import count_distances, count_passes
 from registry.similarity.certainty import Calibration, Distances, from_json, rate_of, to_json
@@ -209,9 +209,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.calibrate", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="folders of pictures")
     parser.add_argument("--crops", type=int, default=230, help="of each picture, hashed whole")
-    parser.add_argument("--segments", type=int, default=20, help="of each, hashed by regions")
-    parser.add_argument("--probes", type=int, default=6, help="of each, verified")
-    parser.add_argument("--rivals", type=int, default=14, help="others that each is verified with")
+    parser.add_argument("--segments", type=int, default=16, help="of each, hashed by regions")
+    parser.add_argument("--probes", type=int, default=4, help="of each, verified")
+    parser.add_argument("--rivals", type=int, default=10, help="others that each is verified with")
     parser.add_argument(
         "--keep", type=Path, help="a table whose counts are kept where their names are in use"
     )
