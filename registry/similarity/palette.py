@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-PALETTE = "palette5-draft512-white-box64-maxcoverage-v1"
+PALETTE = "palette5-draft512-white-nearest256-box64-maxcoverage-v1"
 """Up to 5 dominant colours, 4 bytes each: red, green, blue, share of the area in percent.
 
-The largest share first. Taken by Pillow's quantizer by maximum coverage, of the picture on white
-at 64x64 (box filter).
+The largest share first. Taken by Pillow's quantizer by maximum coverage, of the picture on white,
+of which 256x256 pixels are averaged to 64x64.
 """
 MOST = 5
+_SAMPLES = 256
 _SIDE = 64
 
 
@@ -32,7 +33,8 @@ def palette_of(flat: Image.Image) -> bytes:
     """Return the value of a picture in RGB, without transparency."""
     from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
 
-    small = flat.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
+    some = flat.resize((_SAMPLES, _SAMPLES), Image.Resampling.NEAREST)
+    small = some.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     few = small.quantize(MOST, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     colours, areas = bytes(few.getpalette() or ()), few.histogram()
     found = sorted(((areas[n], colours[3 * n : 3 * n + 3]) for n in range(MOST)), reverse=True)

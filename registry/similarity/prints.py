@@ -103,13 +103,14 @@ def prints_of(
     shown = open_image(data, limits, least=DRAFT_SIDE) if image is None else image
     flat = flattened(shown)
     grey = flat.convert("L")
-    looks = [*_looks(shown, grey), *_frames(data, limits, shown)]
+    small = thumbs.shrunk(grey)
+    looks = [*_looks(shown, grey, small), *_frames(data, limits, shown)]
     named = [*looks, (palette.PALETTE, palette.palette_of(flat), 100)]
     width, height = shown_size(shown)
     return Prints(
         sha256,
         tuple(FingerprintValue(sha256, *value) for value in named),
-        thumbs.thumbnail_of(grey),
+        thumbs.thumbnail_of(small),
         () if looks else (NOT_FINGERPRINTABLE,),
         width,
         height,
@@ -118,8 +119,8 @@ def prints_of(
     )
 
 
-def _looks(image: Image.Image, grey: Image.Image) -> Iterator[_Named]:
-    """Yield what can be matched of one picture, as decoded and as luma."""
+def _looks(image: Image.Image, grey: Image.Image, small: Image.Image) -> Iterator[_Named]:
+    """Yield what can be matched of one picture: as decoded, as luma, and that as a thumbnail."""
     whole = value_of(scaled(grey))
     if whole is not None:
         yield PHASH256, *whole
@@ -132,7 +133,7 @@ def _looks(image: Image.Image, grey: Image.Image) -> Iterator[_Named]:
     parts = segments.segments_of(grey)
     if parts:
         yield segments.SEGMENTS, b"".join(parts), 100
-    shared = votes.votes_of(grey) if whole or parts else b""
+    shared = votes.votes_of(small) if whole or parts else b""
     if shared:
         yield votes.VOTES, shared, 100
     checked = pdq.pdq_of(grey)

@@ -16,13 +16,17 @@ SIDE = 320
 _QUALITY = 60
 
 
-def thumbnail_of(grey: Image.Image) -> bytes:
-    """Return a picture's luma as a JPEG of at most `SIDE` pixels a side."""
+def shrunk(grey: Image.Image) -> Image.Image:
+    """Return a picture's luma with at most `SIDE` pixels a side."""
     from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
 
     scale = min(1.0, SIDE / max(grey.size))
     size = (max(1, round(grey.width * scale)), max(1, round(grey.height * scale)))
-    small = grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+    return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+
+
+def thumbnail_of(small: Image.Image) -> bytes:
+    """Return what `shrunk` gave as a JPEG."""
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=_QUALITY)
     return stream.getvalue()
