@@ -1,0 +1,128 @@
+"""A part of a picture is seen where it is, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from registry.similarity.features import Features
+from registry.similarity.segments import grey_of
+from registry.similarity.thumbs import thumbnail_of
+from registry.similarity.verify import MIN_INLIERS, Geometry, Probe, agreement
+
+TURNS = Image.Transpose
+BOX = (0.2, 0.3, 0.7, 0.9)
+
+
+def thumb(image: Image.Image) -> bytes:
+    return thumbnail_of(grey_of(image))
+
+
+def cut(image: Image.Image) -> Image.Image:
+    sides = (image.width, image.height) * 2
+    return image.crop([round(share * side) for share, side in zip(BOX, sides, strict=True)])  # type: ignore[arg-type]
+
+
+def seen(image: Image.Image, stored: Image.Image) -> Geometry:
+    found = Probe(image).against(thumb(stored))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("step", "mirrored", "rotation"),
+    [
+        (None, False, 0),
+        (TURNS.FLIP_LEFT_RIGHT, True, 0),
+        (TURNS.ROTATE_270, False, 90),  # Pillow turns to the left: this is a quarter to the right
+    ],
+)
+def test_a_crop_is_seen_where_it_is_however_it_was_turned(
+    photographs: tuple[Image.Image, ...],
+    number: int,
+    step: Image.Transpose | None,
+    mirrored: bool,
+    rotation: int,
+) -> None:
+    asset = photographs[number]
+    part = cut(asset)
+    found = seen(part.transpose(step) if step is not None else part, asset)
+    assert found.inliers >= 3 * MIN_INLIERS
+    assert found.mirrored is mirrored
+    assert abs(found.rotation - rotation) <= 1.5
+    assert np.abs(np.subtract(found.box, BOX)).max() <= 0.03
+    assert found.scale == pytest.approx(max(asset.size) / max(part.size), rel=0.03)
+
+
+def test_a_page_that_shows_all_of_it_has_all_of_it_at_its_scale(
+    photographs: tuple[Image.Image, ...],
+) -> None:
+    page = Image.new("RGB", (1000, 800), "white")
+    page.paste(photographs[0].resize((500, 334)), (250, 300))
+    found = seen(page, photographs[0])
+    assert found.box == pytest.approx((0, 0, 1, 1), abs=0.01)
+    assert found.scale == pytest.approx(0.5, rel=0.05)
+
+
+def test_another_picture_is_not_seen(photographs: tuple[Image.Image, ...]) -> None:
+    temple, flower = photographs
+    assert Probe(cut(temple)).against(thumb(flower)) is None
+    assert Probe(flower).against(thumb(temple)) is None
+
+
+def test_only_the_side_that_is_asked_for_is_compared(photographs: tuple[Image.Image, ...]) -> None:
+    probe = Probe(cut(photographs[0]).transpose(TURNS.FLIP_LEFT_RIGHT))
+    assert probe.against(thumb(photographs[0]), mirrored=False) is None
+    assert probe.against(thumb(photographs[0]), mirrored=True) is not None
+
+
+def test_what_has_no_corners_or_is_no_thumbnail_is_not_seen(
+    photographs: tuple[Image.Image, ...],
+) -> None:
+    flat = Image.new("RGB", (300, 300), "red")
+    assert Probe(flat).against(thumb(flat)) is None
+    assert Probe(flat).against(thumb(photographs[0])) is None
+    assert Probe(photographs[0]).against(b"") is None
+    assert Probe(photographs[0]).against(b"no picture at all") is None
+
+
+def features(points: Any, size: int = 320) -> Features:
+    """Return features at these places that are told apart by their descriptors."""
+    rng = np.random.default_rng(3)
+    places = np.array(points, np.float32)
+    strengths = np.ones(len(places), np.float32)
+    descriptors = rng.integers(0, 256, (len(places), 32), np.uint8)
+    return Features(places, descriptors, strengths, (size, size))
+
+
+def scattered(count: int) -> Any:
+    return np.random.default_rng(4).uniform(20, 300, (count, 2))
+
+
+def test_corners_that_agree_on_a_place_are_counted() -> None:
+    points = scattered(40)
+    found = agreement(features(points / 2, 160), features(points))
+    assert found == Geometry(40, False, 0.0, 1.0, (0.0, 0.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        scattered(MIN_INLIERS - 1),
+        [(x, 100 + 0.01 * x) for x in range(20, 300, 7)],  # on one line
+        scattered(40) * 0.01 + 100,  # on one spot
+        np.tile(scattered(5), (8, 1)),  # five places, at eight scales each
+    ],
+)
+def test_corners_that_could_agree_by_chance_are_refused(points: Any) -> None:
+    assert agreement(features(points), features(points)) is None
+
+
+@pytest.mark.parametrize("factor", [0.05, 12.0])
+def test_a_part_that_is_far_too_large_or_too_small_is_refused(factor: float) -> None:
+    points = scattered(40)
+    assert agreement(features(points * factor, 4000), features(points)) is None
