@@ -70,17 +70,15 @@ def page(found: BankPage) -> RenderableType:
     rows = [
         (
             short(entry.id),
-            when(entry.time),
-            _until(entry),
-            entry.owner,
-            entry.source,
-            _held(entry),
+            "hash" if entry.hash_only else "picture",
+            _day(entry),
+            f"{entry.owner}: {entry.source}",
             entry.reason or "",
         )
         for entry in found.entries
     ]
-    names = ("id", "since", "until", "owner", "source", "held", "reason")
-    return lines(head, heading("Entries"), table(names, rows, fold=(4, 6), indent=2))
+    names = ("id", "of", "until", "owner and source", "reason")
+    return lines(head, heading("Entries"), table(names, rows, fold=(3, 4), indent=2))
 
 
 def added(report: BankAdded) -> RenderableType:
@@ -162,18 +160,14 @@ def verdicts(found: Sequence[MatchVerdictView]) -> RenderableType:
     rows = [
         (
             literal(said.verdict, _VERDICTS[said.verdict]),
-            when(said.time),
             short(said.query),
             short(said.candidate),
-            said.bank,
-            said.kind,
-            "" if said.distance is None else f"{said.distance:g}",
+            f"{said.bank}, {said.kind}",
             said.reason or "",
         )
         for said in found
     ]
-    names = ("verdict", "time", "file", "match", "bank", "kind", "distance", "reason")
-    return table(names, rows, fold=(7,))
+    return table(("verdict", "file", "match", "bank and kind", "reason"), rows, fold=(3, 4))
 
 
 def _entry(entry: BankEntryView) -> RenderableType:
@@ -200,9 +194,9 @@ def _until(entry: BankEntryView) -> str:
     return f"{when(entry.expires)}{' (expired)' if entry.expired else ''}"
 
 
-def _held(entry: BankEntryView) -> str:
-    held = plural(len(entry.fingerprints), "fingerprint") if entry.hash_only else "fingerprints"
-    return f"{held}, thumbnail" if entry.verifiable else held
+def _day(entry: BankEntryView) -> RenderableType | str:
+    day = (entry.expires or "").partition("T")[0]
+    return literal(f"{day} (expired)", WARN) if entry.expired else day
 
 
 def _count(entries: int) -> str:
