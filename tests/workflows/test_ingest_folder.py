@@ -159,6 +159,7 @@ def test_prints_are_those_of_a_file_that_comes_alone(registry: Registry, library
     assert small == {prints.sha256 for prints in made if prints.thumbnail}
 
 
+@pytest.mark.both_databases
 def test_what_is_an_asset_already_is_skipped_unless_it_is_asked_for(
     registry: Registry, library: Path
 ) -> None:

@@ -301,7 +301,10 @@ class _Run:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return the cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _batches(files: Iterable[Found]) -> Iterator[Batch]:
