@@ -24,7 +24,9 @@ from registry.log.head import lock_head
 from registry.similarity.palette import PALETTE
 from registry.similarity.prints import Prints, prints_of
 from registry.store.believed import ENTRIES, standing_entries
+from registry.store.bulk import insert_missing
 from registry.store.catalog_tables import OutputRow
+from registry.store.rows import thumbnail_row
 from registry.store.sidecar_tables import ThumbnailRow
 from registry.store.transaction import read, write
 from registry.store.types import table_of
@@ -68,6 +70,7 @@ def add(
         pictures += thumbnail if thumbnails else ()
         notes += noted
     states, records = put(services, bank, list(entries.values()), pictures, actor=actor)
+    _keep(services, [picture for picture in pictures if states[picture.sha256] == "present"])
     of = {
         state: tuple(asset_id(sha256) for sha256 in entries if states[sha256] == state)
         for state in ("added", "changed", "present")
@@ -170,6 +173,13 @@ def _prints(data: bytes, name: str, services: Services) -> Prints:
         return prints_of(data, services.settings.limits)
     except GenopsError as error:
         raise InputError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
+
+
+def _keep(services: Services, thumbnails: Sequence[Thumbnail]) -> None:
+    """Store thumbnails of entries that stood before: they may have none, as after a restore."""
+    if thumbnails:
+        with write(services.engine) as conn:
+            insert_missing(conn, _THUMBNAILS, [thumbnail_row(one) for one in thumbnails])
 
 
 def _drop_thumbnails(services: Services, digests: Sequence[bytes]) -> int:

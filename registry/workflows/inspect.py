@@ -18,6 +18,7 @@ from registry.core.answers import (
     Passport,
     TaintView,
 )
+from registry.core.bank_predicates import PREDICATE_BANK_ENTRY_V2, PREDICATE_MATCH_VERDICT_V2
 from registry.core.digests import asset_id, record_id
 from registry.core.disclosures import sealed_digest
 from registry.core.generation import Blob
@@ -35,7 +36,12 @@ from registry.workflows.view import RecordView
 ARGUMENTS = "arguments"
 """The external parameter in which adapters put the arguments of a call."""
 PREDICATE_REVIEW = predicate_uri("review")
-_DECIDED_IN = {PREDICATE_REVIEW: "verdict", PREDICATE_DRAFT: "action"}
+_DECIDED_IN = {
+    PREDICATE_REVIEW: "verdict",
+    PREDICATE_DRAFT: "action",
+    PREDICATE_BANK_ENTRY_V2: "action",
+    PREDICATE_MATCH_VERDICT_V2: "verdict",
+}
 _OWN_ELSEWHERE = {"subject", "materials", "seed", "batch_index"}
 
 
@@ -262,12 +268,17 @@ def _taint(services: Services, row: RowMapping) -> TaintView:
 
 
 def _decided(services: Services, rows: Iterable[RowMapping]) -> dict[int, str]:
-    """Return what reviews among records found, and what became of drafts, by index."""
+    """Return what people said in reviews, of matches and in banks, and what became of drafts.
+
+    By the index of the record.
+    """
     found = {}
     for row in rows:
         if field := _DECIDED_IN.get(row["predicate_type"]):
-            said = RecordView(services, row["idx"]).statement.predicate[field]
-            found[row["idx"]] = BECOMES.get(said, said)
+            predicate = RecordView(services, row["idx"]).statement.predicate
+            said = BECOMES.get(predicate[field], predicate[field])
+            bank = predicate.get("bank")
+            found[row["idx"]] = f"{said} ({bank})" if bank else said
     return found
 
 

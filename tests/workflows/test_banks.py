@@ -151,6 +151,10 @@ def test_only_a_thumbnail_is_kept_and_goes_with_its_last_entry(
     shown = bank.banks.show("no").entries
     assert [entry.verifiable for entry in shown] == [True, False, True]
     assert {entry.reason for entry in shown} == {"cease and desist"}
+    assert [e.summary for e in bank.get(asset).events] == ["add (no)"]
+    assert bank.banks.add("no", files[1:], **WHY).records == ()
+    assert thumbnails(bank) == 3, "what stands already gets the thumbnail that it lacks"
+    bank.banks.remove("no", [str(files[1])], reason="r")
     assert code_of(lambda: bank.blob(shown[-1].id)).startswith("ref."), "the picture is not here"
     assert bank.banks.remove("no", [str(files[0]), asset], reason="r").thumbnails == 0
     assert bank.banks.remove("also", [str(files[0])], reason="r").thumbnails == 1
