@@ -121,7 +121,7 @@ def test_errors_come_back_as_they_were_raised(registry, remote):
     with pytest.raises(InputError, match="direction"):
         remote.lineage("deadbeef", direction="sideways")
     with pytest.raises(InputError):
-        remote.find(b"no picture")
+        remote.find(b"GIF89a")
     with pytest.raises(InputError) as caught:
         remote.gate(["deadbeef"], policy="../default")
     assert caught.value.code == "policy.name"

@@ -56,6 +56,10 @@ STATUS_BY_CLASS: tuple[tuple[type[GenopsError], int], ...] = (
 )
 """HTTP status of each class of error; the first that fits counts, anything else is a 500."""
 
+_HEADERS_BY_STATUS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    413: {"Connection": "close"},  # or the rest of the body would be read for nothing
+}
 _PROGRAMS = ("/api/", "/tlog/", "/witness/", "/openapi.json")
 _HTTP_CODES = {404: "page.unknown", 405: "request.method", 413: "request.too-large"}
 
@@ -76,7 +80,7 @@ def error_body(error: GenopsError) -> dict[str, Any]:
 def error_response(request: Request, error: GenopsError, *, status: int | None = None) -> Response:
     """Return the answer to a request that failed: JSON under /api and /tlog, else a page."""
     code = status_of(error) if status is None else status
-    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
+    headers = _HEADERS_BY_STATUS.get(code)
     if request.url.path.startswith(_PROGRAMS):
         return JSONResponse(error_body(error), code, headers)
     context = {"error": error, "status": code, "phrase": HTTPStatus(code).phrase}

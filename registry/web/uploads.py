@@ -12,10 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from registry.errors import InputError
+from registry.similarity.decode import MEDIA_TYPES, open_header
+from registry.similarity.media import UNKNOWN, media_type_of
+from registry.web.errors import error_response
 from registry.web.services import services_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from registry.similarity.decode import ImageLimits
 
 UPLOAD_PATHS = frozenset({"/api/v1/find", "/api/v1/matches", "/verify"})
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -78,29 +83,27 @@ async def read_upload(request: Request) -> Upload:
     else:
         upload = Upload(await request.body(), _SAME.get(declared, declared))
     if not upload.data:
-        raise InputError("no file arrived", code="request.empty", hint="choose a file, then send it")
+        raise InputError(
+            "no file arrived", code="request.empty", hint="choose a file, then send it"
+        )
     return upload
 
 
-def check_declared(upload: Upload) -> None:
+def check_declared(upload: Upload, limits: ImageLimits) -> None:
     """Refuse a body whose bytes are not what its media type says (`request.media-type`).
 
-    A type that says nothing of pictures or texts, or that nobody here can tell by its bytes,
-    passes: the file is looked up by its bytes then.
+    Also raises `image.unreadable` and `image.too-large` for what should be a picture. A type that
+    nobody here can tell by its bytes passes: such a file is looked up by its bytes alone.
     """
+    told = upload.media_type.startswith(("image/", "text/"))
     found = media_type_of(upload.data, "")
-    told = found != UNKNOWN and upload.media_type.startswith(("image/", "text/"))
-    if told and upload.media_type != found:
+    if upload.media_type in MEDIA_TYPES.values():
+        found = MEDIA_TYPES[open_header(upload.data, "the body", limits).format or ""]
+    if told and found not in {UNKNOWN, upload.media_type}:
         raise InputError(
             f"the body says that it is {upload.media_type}, but it is {found}",
             code="request.media-type",
             hint=f"say {found}, or application/octet-stream",
-        )
-    if found == UNKNOWN and upload.media_type in MEDIA_TYPES.values():
-        raise InputError(
-            f"the body says that it is {upload.media_type}, but it is not",
-            code="request.media-type",
-            hint="say application/octet-stream to look it up by its bytes alone",
         )
 
 

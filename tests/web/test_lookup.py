@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import anyio
@@ -23,7 +24,7 @@ class Counting:
         self._running = 0
         self.most = 0
 
-    def find(self, data: bytes, *, radius: int) -> bytes:
+    def find(self, data: bytes, *, radius: int, banks: Sequence[str]) -> bytes:
         with self._lock:
             self._running += 1
             self.most = max(self.most, self._running)

@@ -313,8 +313,8 @@ def test_no_match_does_not_mean_not_ai(client, generation):
     assert "No record does not mean not AI" in found.text
 
 
-def test_a_file_that_is_no_picture_is_explained_on_the_form(client):
-    answer = client.post("/verify", files={"file": b"just text"})
+def test_a_broken_picture_is_explained_on_the_form(client):
+    answer = client.post("/verify", files={"file": b"GIF89a"})
     assert answer.status_code == 415
     found = Page(answer.text)
     assert found.all("form")

@@ -1,16 +1,16 @@
 """Look-ups with a file, and what changes the registry: gate decisions and taints."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from registry.core.answers import GateReport, Receipt
-from registry.core.look_up import FindResult
-from registry.web.api.bodies import PROBLEMS, GateBody, TaintBody
-from registry.web.lookup import RADIUS, look_up
+from registry.core.look_up import REGISTERED, FindResult
+from registry.web.api.bodies import PROBLEMS, GateBody, Problem, TaintBody
+from registry.web.lookup import MOST_BANKS, RADIUS, look_up
 from registry.web.refs import checked_policy, checked_ref
 from registry.web.services import Deps
-from registry.web.uploads import read_upload
+from registry.web.uploads import check_declared, read_upload
 
 router = APIRouter(tags=["actions"], responses=PROBLEMS)
 
@@ -30,17 +30,29 @@ _FIND_BODY = {
     }
 }
 
+_FIND_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The body, or the picture in it, is too large"},
+    415: {"model": Problem, "description": "Not the file itself, broken, or not what it says"},
+    422: {"model": Problem, "description": "No file, no such bank, or no radius"},
+}
 
-@router.post("/find", openapi_extra=_FIND_BODY)
+
+@router.post("/find", openapi_extra=_FIND_BODY, responses=_FIND_PROBLEMS)
 async def find(
-    deps: Deps, request: Request, radius: Annotated[int, Query(ge=0, le=256)] = RADIUS
+    deps: Deps,
+    request: Request,
+    radius: Annotated[int, Query(ge=0, le=256)] = RADIUS,
+    banks: Annotated[list[str], Query(min_length=1, max_length=MOST_BANKS)] = [REGISTERED],  # noqa: B006  # FastAPI copies it
 ) -> FindResult:
-    """Look a picture up: the same bytes, the same pixels, and what looks like it.
+    """Look a file up: the same bytes, the same pixels, and what looks or reads like it.
 
-    `radius` is the largest perceptual distance in bits of 256. No record does not mean not AI.
+    `radius` is the largest perceptual distance in bits of 256; `banks` may be repeated, and
+    `registered` is the bank of all assets. What is no picture or text is looked up by its bytes
+    alone, and a note says so. No record does not mean not AI.
     """
-    data = await read_upload(request)
-    return await look_up(deps, data, radius=radius)
+    upload = await read_upload(request)
+    check_declared(upload, deps.settings.limits)
+    return await look_up(deps, upload.data, radius=radius, banks=banks)
 
 
 @router.post("/gate")

@@ -24,8 +24,8 @@ def verify_form(deps: Deps, request: Request) -> Response:
 async def verify_file(deps: Deps, request: Request) -> Response:
     """Look one file up and show the three kinds of match apart."""
     try:
-        data = await read_upload(request)
-        result = await look_up(deps, data)
+        upload = await read_upload(request)
+        result = await look_up(deps, upload.data)
     except InputError as error:
         context = _context(deps) | {"error": error}
         code = status_of(error)
