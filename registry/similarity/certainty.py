@@ -23,6 +23,8 @@ ANCHOR_HITS = 5.0
 FLATTEST_BITS = 16.0
 """Bits in which a tail's bound falls tenfold. Counted tails are steeper nearly everywhere; this
 is the flattest that was measured, on studio shots of products (1e-8 at 35 bits, 1e-9 at 19)."""
+HARDEST_BITS, HARDEST_RATE = 35, 1e-8
+"""Where that tail stands. No bound from fewer hits is lower: a library may be as hard."""
 MATCH_EXPECTED = 0.01
 """Largest bound of E of a `match`: a false one in a hundred such queries, at the worst."""
 PROBABLE_EXPECTED = 0.5
@@ -156,19 +158,22 @@ def verdict_of(estimate: Estimate | None) -> FindVerdict:
 def rate_of(counted: Distances, distance: int) -> Estimate:
     """Return the rate of pairs within a distance, by counts where there are any, else by a tail."""
     at = min(distance, FARTHEST)
-    if counted.hits[at]:
+    anchor = next((d for d, hits in enumerate(counted.effective) if hits >= ANCHOR_HITS), None)
+    if anchor is not None and at >= anchor:
         return _counted(counted.hits[at], counted.effective[at], counted.pairs)
     first = next((d for d, hits in enumerate(counted.hits) if hits), None)
-    anchor = next((d for d, hits in enumerate(counted.effective) if hits >= ANCHOR_HITS), None)
-    if first is None or anchor is None:  # nothing near was seen: the bound is all that there is
-        return Estimate(0.0, upper_bound(0, _of_sources(counted)), extrapolated=True)
-    nearest = rate_of(counted, first)
-    start = rate_of(counted, anchor)
-    steps = anchor - at
+    if first is None or anchor is None:  # too little was near: what the sources allow
+        rate = counted.hits[at] / counted.pairs
+        return Estimate(rate, max(rate, upper_bound(0, _of_sources(counted))), extrapolated=True)
+    start, least = rate_of(counted, anchor), max(first, at)
+    near = _counted(counted.hits[least], counted.effective[least], counted.pairs)
+    fallen = 10 ** ((at - anchor) / _bits_of_ten(counted, anchor))
+    slowly = 10 ** ((at - anchor) / FLATTEST_BITS)
+    bound = near.bound if at >= first else min(near.bound, start.bound * slowly)
     return Estimate(
-        min(nearest.value, start.value * 10 ** (-steps / _bits_of_ten(counted, anchor))),
-        min(nearest.bound, start.bound * 10 ** (-steps / FLATTEST_BITS)),
-        extrapolated=True,
+        near.value if at >= first else min(near.value, start.value * fallen),
+        max(bound, min(start.bound, _hardest(at))),
+        extrapolated=at < first,
     )
 
 
@@ -193,6 +198,11 @@ def _counted(hits: int, effective: float, trials: int) -> Estimate:
     """Bound a counted rate as if only the independent of its hits had been tried for."""
     rate = hits / trials
     return Estimate(rate, max(rate, upper_bound(effective, effective / rate)))
+
+
+def _hardest(distance: int) -> float:
+    """Return the rate of the hardest pictures on record."""
+    return HARDEST_RATE * 10 ** ((distance - HARDEST_BITS) / FLATTEST_BITS)
 
 
 def _of_sources(counted: Distances | Passes) -> int:

@@ -1,22 +1,51 @@
-"""The guide to look-up names the bands, the algorithm and the errors that the code has."""
+"""The guides to look-up name the limits, the kinds, the algorithm and the errors of the code."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
-from registry.similarity import decode, finder
+from registry.core.look_up import MatchKind
+from registry.similarity import certainty, decode, finder, hits, judging
+from registry.similarity.calibrations import default
+from registry.similarity.certainty import FARTHEST, rate_of
 from registry.similarity.fingerprints import PHASH256
+from registry.similarity.verify import MIN_INLIERS, VERIFIER
+from registry.workflows.look_up_calibration import LEAST_SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "look-up.md").read_text("utf-8")
+CERTAINTY = (ROOT / "docs" / "certainty.md").read_text("utf-8")
 
 
-def test_the_bands_are_the_ones_in_the_code() -> None:
-    assert f"| 0 to {finder.MATCH_BITS} | `match` |" in GUIDE
-    assert f"| {finder.MATCH_BITS + 1} to {finder.PROBABLE_BITS} | `probable` |" in GUIDE
-    assert f"| {finder.PROBABLE_BITS + 1} and more | `review` |" in GUIDE
+def test_the_radii_are_the_ones_in_the_code() -> None:
     assert f"{finder.RADIUS} unless you say otherwise" in GUIDE
+    assert f"regions are looked for within {hits.NEAR_BITS}" in GUIDE
+
+
+def test_every_kind_of_match_is_explained() -> None:
+    assert set(get_args(MatchKind)) == set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE))
+
+
+def test_the_limits_of_verdicts_are_the_ones_in_the_code() -> None:
+    assert f"| `match` | at most {certainty.MATCH_EXPECTED} |" in CERTAINTY
+    assert f"| `probable` | at most {certainty.PROBABLE_EXPECTED} |" in CERTAINTY
+    assert f"| `review` | at most {certainty.REVIEW_EXPECTED:.0f} |" in CERTAINTY
+    assert f"picture more than {judging.SURE_BITS} bits away" in CERTAINTY
+    assert f"Fewer than {LEAST_SOURCES} sources are refused" in CERTAINTY
+
+
+def test_what_is_said_of_the_shipped_calibration_is_in_it() -> None:
+    whole = default().fingerprints[PHASH256]
+    assert f"{whole.sources} photographs" in CERTAINTY.replace("\n", " ")
+    assert f"{whole.pairs / 1e9:.2f} billion pairs" in CERTAINTY.replace("\n", " ")
+    for power in (6, 8, 9):
+        at = max(d for d in range(FARTHEST) if rate_of(whole, d).value <= 10**-power)
+        assert f"| 1e-{power} | {at} |" in CERTAINTY
+    passes = default().verifiers[VERIFIER]
+    found = f"Of {passes.trials:,} such pairs {passes.passes[MIN_INLIERS] or 'none'} agreed"
+    assert found in CERTAINTY.replace("\n", " ")
 
 
 def test_the_algorithm_is_named() -> None:

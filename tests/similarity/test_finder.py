@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 
 from registry.core.digests import asset_id
 from registry.core.look_up import FindResult
@@ -21,8 +21,12 @@ from registry.settings import Limits
 from registry.similarity import finder
 from registry.similarity.finder import find
 from registry.similarity.fingerprints import NOT_FINGERPRINTABLE, PHASH256
+from registry.similarity.frames import FRAMES
 from registry.similarity.hits import NEAR_BITS
 from registry.similarity.segments import segments_of
+from registry.store.sidecar_tables import ThumbnailRow
+from registry.store.transaction import write
+from registry.store.types import table_of
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -135,6 +139,62 @@ def test_a_transform_is_told_of_a_match_alone(
     assert find(engine, encode(ImageOps.mirror(far)), LIMITS).matches == ()
 
 
+def test_a_part_is_found_where_it_is_and_verified(
+    engine: Engine, original: bytes, photographs: tuple[Image.Image, ...], encode: Encode
+) -> None:
+    width, height = photographs[0].size
+    box = (width // 4, height // 8, width // 4 + width * 6 // 10, height // 8 + height * 7 // 10)
+    for rework, mirrored in ((lambda image: image, False), (ImageOps.mirror, True)):
+        query = encode(rework(photographs[0].crop(box)), "JPEG", quality=80)
+        (match,) = find(engine, query, LIMITS).matches
+        assert (match.id, match.kind, match.verdict) == (id_of(original), "part", "match")
+        assert match.geometry is not None
+        assert match.geometry.mirrored == mirrored
+        shown = (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
+        assert match.geometry.box == pytest.approx(shown, abs=0.02)
+        assert match.expected_bound is not None
+
+
+def test_the_same_pixels_in_another_container_are_a_rendition(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    stored = encode(drawn(1))
+    shelf.add(stored)
+    for kind, options in (("PNG", {"compress_level": 1}), ("WEBP", {"lossless": True})):
+        (match,) = find(engine, encode(drawn(1), kind, **options), LIMITS).matches
+        expected = "pixels" if kind == "PNG" else "rendition"
+        assert (match.kind, match.verdict, match.expected) == (expected, "match", 0.0)
+
+
+def test_an_animation_is_found_by_a_later_frame(
+    shelf: Any, engine: Engine, drawn: Draw, encode: Encode
+) -> None:
+    frames = [drawn(seed) for seed in (1, 2, 3)]
+    animation = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    shelf.add(animation)
+    (match,) = find(engine, encode(frames[2], "JPEG", quality=80), LIMITS).matches
+    assert (match.id, match.kind, match.frame) == (id_of(animation), "perceptual", 2)
+    assert match.fingerprint == FRAMES
+    (first,) = find(engine, encode(frames[0], "JPEG", quality=80), LIMITS).matches
+    assert (first.frame, first.fingerprint) == (None, PHASH256)
+
+
+def test_what_could_be_compared_by_its_corners_and_disagrees_is_lowered(
+    shelf: Any, engine: Engine, photographs: tuple[Image.Image, ...], encode: Encode
+) -> None:
+    """A hash alone cannot tell two garments of one cut apart; their corners can."""
+    shelf.add(encode(photographs[0]))
+    far = encode(photographs[0].resize((40, 27)).filter(ImageFilter.GaussianBlur(2)))
+    (match,) = find(engine, far, LIMITS).matches
+    assert match.distance is not None
+    assert match.distance > NEAR_BITS
+    assert (match.verdict, match.geometry) == ("probable", None)
+    with write(engine) as conn:
+        conn.execute(delete(table_of(ThumbnailRow)))
+    (unseen,) = find(engine, far, LIMITS).matches
+    assert (unseen.verdict, unseen.expected) == ("match", match.expected)
+
+
 def test_a_frame_around_nothing_is_no_variant(
     engine: Engine, original: bytes, drawn: Draw, encode: Encode
 ) -> None:
@@ -245,8 +305,21 @@ def test_many_look_alikes_are_cut_and_counted(
     assert distances == sorted(distances)
 
 
-@pytest.mark.parametrize("broken", [b"", b"words", b"\x89PNG\r\n\x1a\n"])
-def test_unknown_bytes_that_are_no_picture_are_refused(broken: bytes, engine: Engine) -> None:
+@pytest.mark.parametrize("other", [b"words", b"%PDF-1.7\0", b"\0\1\2"])
+def test_what_is_no_picture_is_looked_up_by_its_bytes(
+    other: bytes, engine: Engine, tmp_path: Path
+) -> None:
+    result = find(engine, other, LIMITS)
+    assert result.matches == ()
+    assert "only the bytes were compared" in result.notes[0]
+    named = tmp_path / "picture.jpg"
+    named.write_bytes(other.replace(b"%PDF", b"pdf"))
+    with pytest.raises(InputError, match="not a picture"):
+        find(engine, named, LIMITS)
+
+
+@pytest.mark.parametrize("broken", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_unknown_broken_pictures_are_refused(broken: bytes, engine: Engine) -> None:
     with pytest.raises(InputError) as error:
         find(engine, broken, LIMITS)
     assert error.value.code == "image.unreadable"
