@@ -268,10 +268,10 @@ def many(folder: Path, count: int, head: bytes = OTHER) -> list[Path]:
 def test_a_copy_that_comes_long_after_is_a_duplicate_and_not_known(
     registry: Registry, tmp_path: Path
 ) -> None:
-    files = many(tmp_path / "lib", 60, b"8BPS")
+    files = many(tmp_path / "lib", 120, b"8BPS")
     shutil.copy(files[0], tmp_path / "lib" / "copy.psd")
     report = registry.ingest_many([tmp_path / "lib"])
-    assert (report.new, report.known) == (60, 0)
+    assert (report.new, report.known) == (120, 0)
     assert [(one.path, one.same_as) for one in report.duplicates] == [
         (str(tmp_path / "lib" / "copy.psd"), str(files[0]))
     ]
@@ -280,7 +280,7 @@ def test_a_copy_that_comes_long_after_is_a_duplicate_and_not_known(
 def test_a_run_that_was_killed_goes_on_and_nothing_is_recorded_twice(
     home: Path, tmp_path: Path
 ) -> None:
-    files = many(tmp_path / "lib", 100, b"8BPS")
+    files = many(tmp_path / "lib", 120, b"8BPS")
     create_registry(home, name="test").close()
     command = [sys.executable, "-m", "registry.cli", "ingest", str(tmp_path / "lib"), "--lines"]
     reader, writer = os.pipe()

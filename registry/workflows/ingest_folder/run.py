@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 Told = Callable[[FileOutcome], None]
 """Hears what became of each file, in any order, from one thread."""
 
-CALLERS = 16
+CALLERS = 32
 """Records that are submitted at once, and committed together."""
 FEW = 100
 """With fewer files than this, starting processes takes longer than what they save."""
