@@ -43,7 +43,7 @@ PDQ_BITS = 31
 PHASH64_BITS = 10
 THREADS = 2
 _GENERATED_SIDE = 512
-_PROMPTS = (
+PROMPTS = (
     "a red mug on a blue table, studio light",
     "a green vase on a white table, sunset light",
     "a yellow lamp on a black table, studio light",
@@ -129,12 +129,12 @@ def _pictures(size: Size) -> tuple[list[Image.Image], list[Path | Image.Image]]:
     chosen = chosen[:: max(1, len(chosen) // size.looked_up)][: size.looked_up]
     held_out = [open_image(path, Limits()).convert("RGB") for path in chosen]
     rest: list[Path | Image.Image] = [path for path in paths if path not in chosen]
-    return held_out + _generated(size.generated), rest
+    return held_out + generated([(prompt, 0) for prompt in PROMPTS[: size.generated]]), rest
 
 
-def _generated(count: int) -> list[Image.Image]:
-    """Return pictures of the demo model, enlarged: it draws 64 pixels a side."""
-    if not count:
+def generated(wanted: Sequence[tuple[str, int]]) -> list[Image.Image]:
+    """Return pictures of the demo model by prompt and seed, enlarged: it draws 64 pixels a side."""
+    if not wanted:
         return []
     import torch
     from diffusers import StableDiffusionPipeline
@@ -144,7 +144,7 @@ def _generated(count: int) -> list[Image.Image]:
     pipe: Any = StableDiffusionPipeline.from_pretrained(BASE, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     made = []
-    for seed, prompt in enumerate(_PROMPTS[:count]):
+    for prompt, seed in wanted:
         generator = torch.Generator().manual_seed(seed)
         drawn = pipe(prompt, num_inference_steps=20, generator=generator).images[0]
         made.append(drawn.resize((_GENERATED_SIDE,) * 2, Image.Resampling.LANCZOS))
