@@ -39,6 +39,11 @@ NOT_FINGERPRINTABLE = "not fingerprintable: the picture is flat, or nearly so; e
 
 _MIN_ONES = 64
 """Fewest set bits of a usable hash: half of 256 are set unless most frequencies are absent."""
+_MIN_DETAIL = 100
+"""Fewest of the 255 frequencies that a usable picture has; photographs have over 200, a vignette,
+a square or a checkerboard under 95: their hashes are made of rounding, and equal each other's."""
+_FAINT = 4.0
+"""Strength up to which a frequency may be rounding or compression, in levels (orthonormal DCT)."""
 
 
 def fingerprint(
@@ -60,7 +65,7 @@ def value_of(luma: Image.Image) -> tuple[bytes, int] | None:
     quality, value = _quality(luma), phash_of(luma)
     if quality < MIN_QUALITY or int.from_bytes(value, "big").bit_count() < _MIN_ONES:
         return None
-    return value, quality
+    return (value, quality) if _detail(luma) >= _MIN_DETAIL else None
 
 
 def read_source(source: bytes | Path, limits: ImageLimits) -> bytes:
@@ -135,3 +140,12 @@ def _quality(luma: Image.Image) -> int:
     levels = np.asarray(luma, dtype=np.int32)
     steps = (np.abs(np.diff(levels, axis=axis)) * 100 // 255 for axis in (0, 1))
     return min(100, int(sum(int(step.sum()) for step in steps)) // 90)
+
+
+def _detail(luma: Image.Image) -> int:
+    """Count the frequencies of the hash, all but the mean, that the picture really has."""
+    import numpy as np  # noqa: PLC0415
+    from scipy import fft  # noqa: PLC0415
+
+    strengths = np.abs(fft.dctn(np.asarray(luma, dtype=np.float64), norm="ortho")[:16, :16])
+    return int((strengths > _FAINT).sum()) - int(strengths[0, 0] > _FAINT)

@@ -136,7 +136,7 @@ def _looks(image: Image.Image, grey: Image.Image, small: Image.Image) -> Iterato
     shared = votes.votes_of(small) if whole or parts else b""
     if shared:
         yield votes.VOTES, shared, 100
-    checked = pdq.pdq_of(grey)
+    checked = None if whole is None else pdq.pdq_of(grey)
     if checked is not None:
         yield pdq.PDQ, *checked
 

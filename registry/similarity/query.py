@@ -57,7 +57,7 @@ def query_of(data: bytes, limits: ImageLimits) -> Query:
     grey = flattened(image).convert("L")
     looked_for = dict(variants(image)) | dict(_frames(data, limits, image))
     parts = {"": segments_of(grey), "mirrored": segments_of(ImageOps.mirror(grey))}
-    checked = pdq.pdq_of(grey)
+    checked = pdq.pdq_of(grey) if "" in looked_for else None
     return Query(
         sha256_hex(data),
         pixels_digest(image),
