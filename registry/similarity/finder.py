@@ -39,7 +39,7 @@ from registry.similarity.segments import SEGMENTS
 from registry.similarity.shelves import Assets, Holder, Same, Shelf, shelves
 from registry.similarity.text_index import alike_texts
 from registry.similarity.text_matches import text_match
-from registry.similarity.texts import text_print
+from registry.similarity.texts import NOT_COMPARABLE, is_text, text_print, text_type_of
 from registry.similarity.verify import Probe
 from registry.store.transaction import read
 
@@ -107,9 +107,11 @@ def find(
     media_type = _media_type(data, source)
     with read(engine) as conn:
         known = any(place.same(conn, sha256, None, None) for place in places)
-    known = known or text_print(data, media_type) is not None
-    known = known or (bool(data) and not media_type.startswith("image/"))
+    said = text_print(data, media_type)
+    known = known or said is not None or (bool(data) and not media_type.startswith("image/"))
     query, notes = _examined(data, source, limits, known=known)
+    if query is None and is_text(media_type):
+        notes = () if said is not None else (NOT_COMPARABLE,)
     chosen = default() if calibration is None else calibration
     asked = _Asked(engine, data, sha256, media_type, query, notes, radius, now_ms, chosen)
     answers = [_in_bank(asked, place) for place in places]
@@ -125,7 +127,7 @@ def find(
 def _media_type(data: bytes, source: bytes | Path) -> str:
     """Return the media type by content, then by name; what may be a text is taken for one."""
     found = media_type_of(data, source.name if isinstance(source, Path) else "")
-    return "text/plain" if found == UNKNOWN and b"\0" not in data[:4096] else found
+    return text_type_of(data) if found == UNKNOWN and b"\0" not in data[:4096] else found
 
 
 def _examined(

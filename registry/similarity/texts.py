@@ -24,7 +24,7 @@ The set is that of the runs of three words of a text that was brought into NFKC 
 without punctuation. Of JSON, the words of its strings in their order.
 """
 PERMUTATIONS = 128
-NOT_COMPARABLE = "too short, too long or unreadable as a text; exact matches only"
+NOT_COMPARABLE = "only the bytes were compared: as a text it is too short, too long or no UTF-8"
 MIN_SHINGLES = 8
 """Fewest different runs of words of a text that gets a value: one could guess a slogan from its."""
 MAX_BYTES = 1024 * 1024
@@ -55,6 +55,17 @@ def is_text(media_type: str | None) -> bool:
     """Tell whether assets of a media type are compared as texts."""
     kind = _kind(media_type)
     return kind in _MARKED or kind == _JSON or kind.endswith("+json")
+
+
+def text_type_of(data: bytes) -> str:
+    """Return the media type of a text that has no name to tell it: JSON where it is some."""
+    if data.lstrip()[:1] not in {b"{", b"["} or len(data) > MAX_BYTES:
+        return _MARKED[0]
+    try:
+        loads(data, max_bytes=MAX_BYTES)
+    except FormatError:
+        return _MARKED[0]
+    return _JSON
 
 
 def words_of(data: bytes, media_type: str | None) -> list[str] | None:

@@ -13,8 +13,19 @@ from sqlalchemy import delete, insert
 
 from registry.core.digests import sha256_hex
 from registry.sdk import Registry
+from registry.settings import Limits
+from registry.similarity.finder import find
 from registry.similarity.text_index import MOST_WORDS, TextIndex, alike_texts
-from registry.similarity.texts import MINHASH, print_of, similarity, size_of, text_print, words_of
+from registry.similarity.texts import (
+    MINHASH,
+    NOT_COMPARABLE,
+    print_of,
+    similarity,
+    size_of,
+    text_print,
+    text_type_of,
+    words_of,
+)
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import write
 from registry.store.types import table_of
@@ -165,3 +176,19 @@ def test_a_text_is_found_as_soon_as_it_is_stored_and_not_after_it_was_erased(
     with write(engine) as conn:
         conn.execute(delete(PRINTS))
     assert alike_texts(engine, COPY.encode(), "text/plain") == []
+
+
+def test_a_text_without_a_name_is_compared_by_what_it_says(registry: Registry) -> None:
+    body = json.dumps({"headline": COPY[:40], "body": COPY[40:]}).encode()
+    (sha256,) = store(registry, COPY[:40] + " " + COPY[40:])
+    for data, notes in ((body, ()), (COPY.encode(), ()), (b"A short line", (NOT_COMPARABLE,))):
+        result = find(registry.log.engine, data, Limits())
+        assert result.notes == notes
+        (found,) = alike_texts(registry.log.engine, body, text_type_of(body))
+        assert (found.sha256, found.similarity > 0.9) == (sha256, True)
+    assert [text_type_of(data) for data in (body, COPY.encode(), b"{not JSON", b"[1, 2]")] == [
+        "application/json",
+        "text/plain",
+        "text/plain",
+        "application/json",
+    ]
