@@ -17,6 +17,7 @@ from registry.core.statements import Statement, predicate_uri
 from registry.errors import HeldError
 from registry.store.bulk import insert_rows
 from registry.store.catalog_tables import HoldRow, SubjectRow
+from registry.store.leaves import is_record
 from registry.store.types import table_of
 
 PREDICATE_HOLD = predicate_uri("hold")
@@ -48,8 +49,9 @@ def project_holds(conn: Connection, batch: Sequence[_Logged]) -> None:
             }
             insert_rows(conn, _HOLDS, [row])
         else:
-            itself = select(RECORDS.c.idx).where(RECORDS.c.leaf_hash == target)
-            named = or_(_HOLDS.c.target == target, _HOLDS.c.record_idx.in_(itself))
+            by = RECORDS.c.idx == _HOLDS.c.record_idx
+            itself = select(RECORDS.c.idx).where(by, RECORDS.c.leaf_hash == target)
+            named = or_(_HOLDS.c.target == target, itself.correlate(_HOLDS).exists())
             lifted = update(_HOLDS).where(named, _HOLDS.c.lifted_by.is_(None))
             conn.execute(lifted.values(lifted_by=item.index))
 
@@ -67,7 +69,7 @@ def refuse_held(conn: Connection, batch: Iterable[_Logged]) -> None:
             continue
         record = item.statement.predicate["record"]
         leaf = bytes.fromhex(parse_ref(record).hex)
-        index = conn.scalar(select(RECORDS.c.idx).where(RECORDS.c.leaf_hash == leaf))
+        index = conn.scalar(select(RECORDS.c.idx).where(is_record(leaf)))
         if index is not None and (found := holds_on(conn, [index], at=item.index)):
             raise held(record, found[index])
 

@@ -25,6 +25,7 @@ from registry.store.catalog_tables import (
     SubjectRow,
     TaintRow,
 )
+from registry.store.leaves import is_record, leaves_between
 from registry.store.sidecar_tables import BlobRow
 from registry.store.types import table_of
 
@@ -65,8 +66,8 @@ def find_output(conn: Connection, ref: Ref) -> RowMapping:
     if len(candidates) > 1:
         raise _ambiguous(ref, candidates)
     head, digest = next(iter(candidates))
-    column = OUTPUTS.c.sha256 if head == "sha256" else RECORDS.c.leaf_hash
-    query = _outputs().where(column == digest)
+    chosen = OUTPUTS.c.sha256 == digest if head == "sha256" else is_record(digest)
+    query = _outputs().where(chosen)
     row = conn.execute(query.order_by(OUTPUTS.c.record_idx.desc(), NODES.c.position)).first()
     if row is None:
         raise NotFoundError(
@@ -283,12 +284,12 @@ def tainted_query() -> Any:
 def _candidates(conn: Connection, ref: Ref) -> set[tuple[str, bytes]]:
     low, high = _bounds(ref.hex)
     found: set[tuple[str, bytes]] = set()
-    for head, kind, column in (
-        ("sha256", "asset", OUTPUTS.c.sha256),
-        ("rec", "record", RECORDS.c.leaf_hash),
+    assets = select(OUTPUTS.c.sha256).distinct().where(OUTPUTS.c.sha256.between(low, high))
+    for head, kind, query in (
+        ("sha256", "asset", assets),
+        ("rec", "record", leaves_between(low, high)),
     ):
         if ref.scope in {kind, None}:
-            query = select(column).distinct().where(column.between(low, high))
             found |= {(head, bytes(d)) for d in conn.scalars(query.limit(_MAX_CANDIDATES))}
     return found
 

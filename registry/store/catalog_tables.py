@@ -6,7 +6,7 @@ rows. Digests are 32 raw bytes; times are epoch milliseconds.
 
 from __future__ import annotations
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
 
 from registry.store.types import BIG_INT
@@ -18,7 +18,7 @@ class RecordRow(SQLModel, table=True):
     __tablename__ = "records"
 
     idx: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
-    leaf_hash: bytes = Field(index=True)
+    leaf_hash: bytes
     payload_sha256: bytes
     time_ms: int = Field(sa_type=BIG_INT)
     predicate_type: str = Field(index=True)
@@ -61,13 +61,21 @@ class OutputRow(SQLModel, table=True):
     """What is known of one output beside its lineage; `seed` is a decimal string."""
 
     __tablename__ = "outputs"
+    __table_args__ = (
+        Index(
+            "ix_outputs_pixels",
+            "pixels",
+            sqlite_where=text("pixels IS NOT NULL"),
+            postgresql_where=text("pixels IS NOT NULL"),
+        ),
+    )
 
     node_id: int = Field(
         primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
     )
     record_idx: int = Field(index=True, sa_type=BIG_INT)
     sha256: bytes = Field(index=True)
-    pixels: bytes | None = Field(index=True)
+    pixels: bytes | None
     media_type: str | None
     width: int | None
     height: int | None
@@ -253,7 +261,7 @@ class BankEntryRow(SQLModel, table=True):
     owner: str
     source: str
     expires_ms: int | None = Field(sa_type=BIG_INT)
-    pixels: bytes | None = Field(index=True)
+    pixels: bytes | None
     hash_only: bool
 
 
@@ -286,7 +294,7 @@ class MatchVerdictRow(SQLModel, table=True):
         primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
     )
     query: bytes = Field(index=True)
-    pixels: bytes | None = Field(index=True)
+    pixels: bytes | None
     value: bytes | None = Field(index=True)
     bank: str
     candidate: bytes

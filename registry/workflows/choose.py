@@ -13,6 +13,7 @@ from registry.catalog.graph import RECORDS, chunked
 from registry.core.digests import Ref, asset_id, record_id
 from registry.core.privacy import Because
 from registry.errors import AmbiguousError, NotFoundError
+from registry.store.leaves import is_record, leaves_between
 from registry.store.transaction import read
 from registry.workflows import refs
 from registry.workflows.services import Services
@@ -125,7 +126,7 @@ def _indices(conn: Connection, text: str) -> list[int]:
     named = target(conn, text)
     digest = bytes.fromhex(named.partition(":")[2])
     if named.startswith("rec:"):
-        return list(conn.scalars(select(RECORDS.c.idx).where(RECORDS.c.leaf_hash == digest)))
+        return list(conn.scalars(select(RECORDS.c.idx).where(is_record(digest))))
     return [row["record_idx"] for row in queries.outputs_of(conn, digest)]
 
 
@@ -133,8 +134,7 @@ def _records(conn: Connection, ref: Ref) -> list[bytes]:
     if ref.scope == "asset":
         return []
     low, high = _bounds(ref)
-    query = select(RECORDS.c.leaf_hash).where(RECORDS.c.leaf_hash.between(low, high))
-    return list(conn.scalars(query.limit(8)))
+    return list(conn.scalars(leaves_between(low, high).limit(8)))
 
 
 def _assets(conn: Connection, ref: Ref) -> list[bytes]:

@@ -23,6 +23,7 @@ from registry.core.privacy import ErasureItem, ErasureReport
 from registry.core.statements import MAX_LIST_ITEMS, Subject, predicate_name
 from registry.core.times import format_time
 from registry.errors import HeldError, InputError, NotFoundError
+from registry.store.leaves import spoken_of
 from registry.store.scrub import scrub, wiping
 from registry.store.transaction import read
 from registry.workflows import choose
@@ -246,7 +247,7 @@ def _unfinished(services: Services) -> Iterable[RowMapping]:
     query = (
         select(RECORDS.c.idx, RECORDS.c.leaf_hash, RECORDS.c.payload_sha256, SEALED.c.key_id)
         .outerjoin(SEALED, SEALED.c.record_idx == RECORDS.c.idx)
-        .where(RECORDS.c.leaf_hash.in_(select(ERASURES.c.of_record)))
+        .where(RECORDS.c.idx.in_(spoken_of(ERASURES)))
         .order_by(RECORDS.c.idx)
     )
     with read(services.engine) as conn:

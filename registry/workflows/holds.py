@@ -20,6 +20,7 @@ from registry.core.statements import Statement, Subject
 from registry.core.times import format_time
 from registry.errors import InputError, IntegrityError, NotFoundError
 from registry.log.find import records_of
+from registry.store.leaves import is_record
 from registry.store.transaction import read
 from registry.workflows import choose
 from registry.workflows.inspect import text_of
@@ -135,7 +136,7 @@ def _declare(
     digest = bytes.fromhex(ref.hex)
     with read(services.engine) as conn:
         if ref.kind == "record":
-            query = RECORDS.select().where(RECORDS.c.leaf_hash == digest)
+            query = RECORDS.select().where(is_record(digest))
             row = conn.execute(query).mappings().one()
         else:
             row = queries.outputs_of(conn, digest)[0]

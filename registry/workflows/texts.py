@@ -16,7 +16,8 @@ from registry.core.disclosures import Disclosure, parse, sealed_pointers, unseal
 from registry.core.statements import Statement
 from registry.errors import ErasedError, InputError, IntegrityError, KeyFileError, NotFoundError
 from registry.signing.sealing import decrypt
-from registry.store.catalog_tables import ErasureRow, RecordRow
+from registry.store.catalog_tables import ErasureRow
+from registry.store.leaves import ENTRIES, spoken_of
 from registry.store.sidecar_tables import SealedRow
 from registry.store.transaction import read
 from registry.store.types import table_of
@@ -24,8 +25,7 @@ from registry.workflows.services import Services
 
 SEALED = table_of(SealedRow)
 _ERASURES = table_of(ErasureRow)
-_RECORDS = table_of(RecordRow)
-_ERASED = select(_RECORDS.c.idx).join(_ERASURES, _ERASURES.c.of_record == _RECORDS.c.leaf_hash)
+_ERASED = spoken_of(_ERASURES)
 _PAGE = 500
 
 Progress = Callable[[int, int], None]
@@ -53,7 +53,7 @@ def open_statement(services: Services, index: int, statement: Statement) -> Open
         return OpenStatement(document, "none")
     with read(services.engine) as conn:
         row = conn.execute(select(SEALED).where(SEALED.c.record_idx == index)).mappings().first()
-        erased = conn.execute(_ERASED.where(_RECORDS.c.idx == index)).first() is not None
+        erased = conn.execute(_ERASED.where(ENTRIES.c.idx == index)).first() is not None
     if erased:  # by the log, even if its key came back with a backup
         return OpenStatement(document, "erased")
     if row is None:  # a copy of the registry may have been made without texts

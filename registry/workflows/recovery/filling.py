@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete
 
-from registry.catalog.graph import RECORDS
 from registry.catalog.projector import project
 from registry.catalog.queries import BLOBS, ERASURES
 from registry.core.disclosures import sealed_pointers
@@ -23,6 +22,7 @@ from registry.log.submission import Accepted
 from registry.similarity.decode import MEDIA_TYPES
 from registry.similarity.texts import is_text
 from registry.store.bulk import insert_missing, insert_rows
+from registry.store.leaves import spoken_of
 from registry.store.rows import blob_row, outbox_row
 from registry.store.sidecar_tables import OutboxRow
 from registry.store.types import table_of
@@ -122,7 +122,7 @@ def _has_texts(item: Accepted) -> bool:
 
 def _delete_erased(conn: Connection) -> set[int]:
     """Leave no ciphertext of what was erased, whose keys others destroy; return those records."""
-    erased = select(RECORDS.c.idx).where(RECORDS.c.leaf_hash.in_(select(ERASURES.c.of_record)))
+    erased = spoken_of(ERASURES)
     conn.execute(delete(SEALED).where(SEALED.c.record_idx.in_(erased)))
     return set(conn.scalars(erased))
 

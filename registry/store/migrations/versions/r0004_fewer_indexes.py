@@ -21,6 +21,12 @@ _BANDED = (
 def upgrade() -> None:
     """Drop what another index answers as well; add the tables of the indexes of fingerprints."""
     op.drop_index("ix_fingerprints_name", "fingerprints")
+    op.drop_index("ix_records_leaf_hash", "records")  # `log_entries` has one
+    op.drop_index("ix_outputs_pixels", "outputs")
+    known = sa.text("pixels IS NOT NULL")
+    op.create_index(
+        "ix_outputs_pixels", "outputs", ["pixels"], sqlite_where=known, postgresql_where=known
+    )
     _index_tables()
     if op.get_bind().dialect.name != "sqlite":
         _bands()
