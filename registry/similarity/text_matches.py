@@ -31,6 +31,7 @@ def text_match(
         expected_bound=None,
         fingerprint=MINHASH,
         similarity=one.similarity,
+        similarity_error=one.error,
         state="confirmed" if sure else "",
         entry=holder.entry,
     )

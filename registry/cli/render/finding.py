@@ -101,7 +101,9 @@ def _expected(match: Match) -> str:
 def _how(match: Match) -> str:
     """Return what was done to the stored picture, and what a person or a bank says."""
     entry = match.entry
-    alike = None if match.similarity is None else f"{match.similarity:.0%} alike"
+    alike = None
+    if match.similarity is not None:
+        alike = f"{100 * match.similarity:.0f}±{100 * (match.similarity_error or 0):.0f}% alike"
     texts = (
         match.state,
         match.transform,
