@@ -57,11 +57,12 @@ class Match(Answer):
     """One asset or bank entry that the file is, or may be, with its records, newest first.
 
     `distance` is in bits of 256, None unless the match is perceptual or of a part; `similarity`
-    (0 to 1) is of texts, an estimate with `similarity_error` as its standard error. `transform` says what was done to the stored picture, such as `mirrored`;
-    "" where nothing was. `frame` is that of an animation, from 0. `fingerprint` names what was
-    compared, "" where digests were. `expected` is E, the expected number of false matches of this
-    or a better kind that this query gives in this bank, and `expected_bound` its 95 % upper bound;
-    None where no calibration tells. `extrapolated` where no false match so near was ever counted.
+    (0 to 1) is of texts, an estimate with `similarity_error` as its standard error. `transform`
+    says what was done to the stored picture, such as `mirrored`; "" where nothing was. `frame` is
+    that of an animation, from 0. `fingerprint` names what was compared, "" where digests were.
+    `expected` is E, the expected number of false matches of this or a better kind that this query
+    gives in this bank, and `expected_bound` its 95 % upper bound; None where no calibration tells.
+    `extrapolated` where no false match so near was ever counted.
     `entry` tells why a bank other than `registered` holds it. `state` is what a person said.
     """
 
