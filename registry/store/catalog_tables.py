@@ -261,7 +261,7 @@ class BankEntryRow(SQLModel, table=True):
     owner: str
     source: str
     expires_ms: int | None = Field(sa_type=BIG_INT)
-    pixels: bytes | None
+    pixels: bytes | None = Field(index=True)
     hash_only: bool
 
 
@@ -294,7 +294,7 @@ class MatchVerdictRow(SQLModel, table=True):
         primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT
     )
     query: bytes = Field(index=True)
-    pixels: bytes | None
+    pixels: bytes | None = Field(index=True)
     value: bytes | None = Field(index=True)
     bank: str
     candidate: bytes
