@@ -23,8 +23,6 @@ UNDECLARED: BankKind = "blocked"
 """The kind of a bank that has entries and no record of its own, as before `bank/v1`."""
 MAX_PRINTS = 16
 """Most fingerprints of one entry."""
-REFUTABLE: frozenset[str] = frozenset({"perceptual", "part", "text"})
-"""Kinds of matches that can be wrong; the others are equal digests."""
 
 
 @dataclass(frozen=True, slots=True)

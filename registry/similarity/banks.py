@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, or_, select
 
 from registry.core import bank_lines
-from registry.core.banks import REFUTABLE, UNDECLARED, BankKind
+from registry.core.banks import UNDECLARED, BankKind
 from registry.core.digests import record_id
 from registry.core.times import format_time
 from registry.similarity.hamming import HammingIndex
@@ -177,10 +177,9 @@ def refuted(
 ) -> set[Pair]:
     """Return the matches that a person refuted, of a query with these bytes, pixels or values.
 
-    Matches by equal digests are never among them. The newest verdict that is believed counts.
+    The newest verdict that is believed counts; none refutes a match by equal digests.
     """
-    said = _said(conn, sha256, values, pixels)
-    return {pair for pair, confirmed in said.items() if not confirmed and pair[2] in REFUTABLE}
+    return {pair for pair, yes in _said(conn, sha256, values, pixels).items() if not yes}
 
 
 def confirmed(

@@ -310,6 +310,29 @@ def test_only_a_reviewers_key_within_its_window_may_say_so(bank: Registry) -> No
         assert looked.refuted(conn, "1" * 64) == set()
 
 
+def test_a_query_is_known_again_by_bytes_pixels_or_fingerprint(bank: Registry) -> None:
+    services, value = bank._services, bytes(range(32))
+    for number, known in enumerate(({"pixels": "a" * 64}, {"value_name": "p", "value": value}, {})):
+        said = Said(f"{number}" * 64, "f" * 64, f"b{number}", "part", **known)
+        predicate = bank_predicates.match_verdict(
+            services.head(), said=said, verdict="refuted", reason="r"
+        )
+        subjects = [Subject("out/0", said.query)]
+        declare(services, subjects, PREDICATE_MATCH_VERDICT_V2, predicate, role="reviewer")
+    with read(services.engine) as conn:
+
+        def banks(sha256: str, *values: bytes, pixels: str | None = None) -> set[str]:
+            pairs = looked.refuted(conn, sha256, values, pixels)
+            assert {(candidate, kind) for _, candidate, kind in pairs} <= {("f" * 64, "part")}
+            return {name for name, _, _ in pairs}
+
+        assert banks("2" * 64) == {"b2"}
+        assert banks("e" * 64, pixels="a" * 64) == {"b0"}
+        assert banks("e" * 64, bytes(32), value) == {"b1"}
+        assert banks("e" * 64, bytes(32), pixels="c" * 64) == set()
+        assert looked.confirmed(conn, "2" * 64) == set()
+
+
 def test_a_refuted_match_does_not_come_up_again_and_a_confirmed_one_says_so(
     bank: Registry, picture: Make, generation: Make, tmp_path: Path
 ) -> None:
