@@ -26,10 +26,11 @@ VARIABLES = (
     "ancestors",
     "taints",
     "verified",
+    "similar",
     "lists",
     "now",
 )
-"""The facts that rules may name; the properties of schema `policy-facts/v1`."""
+"""The facts that rules may name; the properties of schema `policy-facts/v2`."""
 
 BUDGET = {
     "characters": 2000,
@@ -71,6 +72,7 @@ class Checker:
             "string": cel.Type.STRING,
             "boolean": cel.Type.BOOL,
             "integer": cel.Type.INT,
+            "number": cel.Type.DOUBLE,
         }
         variables = {}
         for variable in shape.variables:

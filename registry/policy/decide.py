@@ -28,9 +28,9 @@ _LONGEST_MESSAGE = 2000
 def decide(bundle: Bundle, facts: Mapping[str, Any]) -> Decision:
     """Judge one asset by every rule of a bundle; never raises for what the facts hold.
 
-    `facts` follow the schema `policy-facts/v1`; `lists` in them are ignored, because the digest
-    of the bundle vouches for its own. A fact that is missing makes the rules that need it `error`,
-    and an error denies.
+    `facts` follow the schema `policy-facts/v2`, or are of an older one; `lists` in them are
+    ignored, because the digest of the bundle vouches for its own. A fact that is missing makes the
+    rules that need it `error`, and an error denies.
     """
     bound = BoundFacts({**facts, "lists": bundle.lists})
     results = tuple(_judge(rule, bound) for rule in bundle.rules)

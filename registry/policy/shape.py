@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SCHEMA = "policy-facts/v1"
+SCHEMA = "policy-facts/v2"
 """Key of the facts' schema in a schema set."""
 LISTS = "lists"
 """The variable that holds the bundle's own lists."""
 
 _PACKAGE = "facts"
-_SCALARS = {"string": 9, "boolean": 8, "integer": 3}  # FieldDescriptorProto.Type
+_SCALARS = {"string": 9, "boolean": 8, "integer": 3, "number": 1}  # FieldDescriptorProto.Type
 _MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
 
 
@@ -41,7 +41,7 @@ class Shape:
 def shape_of(schema: Mapping[str, Any], lists: Iterable[str]) -> Shape:
     """Return the types of the facts for a bundle with these lists.
 
-    `schema` is the document `policy-facts/v1`: objects, arrays and scalars, written in place.
+    `schema` is the document `policy-facts/v2`: objects, arrays and scalars, written in place.
     """
     from google.protobuf import (  # type: ignore[import-untyped]  # noqa: PLC0415  # lint only
         descriptor_pb2,

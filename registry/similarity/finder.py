@@ -51,7 +51,10 @@ MOST_MATCHES = 200
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is looked for, and how; `query` is None for what is no picture."""
+    """What is looked for, and how; `query` is None for what is no picture.
+
+    Without `corners`, candidates for parts are looked for by regions alone.
+    """
 
     engine: Engine
     data: bytes = field(repr=False)
@@ -62,6 +65,7 @@ class _Asked:
     radius: int
     now_ms: int
     calibration: Calibration
+    corners: bool = True
 
     @property
     def values(self) -> Mapping[str, bytes]:
@@ -114,12 +118,38 @@ def find(
         notes = () if said is not None else (NOT_COMPARABLE,)
     chosen = default() if calibration is None else calibration
     asked = _Asked(engine, data, sha256, media_type, query, notes, radius, now_ms, chosen)
+    return _answered(asked, places)
+
+
+def find_stored(
+    engine: Engine,
+    sha256: str,
+    query: Query | None,
+    *,
+    banks: Sequence[str],
+    now_ms: int,
+    calibration: Calibration,
+    radius: int = RADIUS,
+) -> FindResult:
+    """Look an asset (hex SHA-256) up by what is stored of it, its own bytes among the matches.
+
+    `query` is from `stored_query`, None where only bytes can be compared. Parts are looked for by
+    regions alone: a look-up of the file takes its corners, too. Raises InputError (`find.bank`).
+    """
+    places = shelves(engine, banks, now_ms)
+    asked = _Asked(
+        engine, b"", sha256, UNKNOWN, query, (), radius, now_ms, calibration, corners=False
+    )
+    return _answered(asked, places)
+
+
+def _answered(asked: _Asked, places: Sequence[Shelf]) -> FindResult:
     answers = [_in_bank(asked, place) for place in places]
     matches = sorted((match for answer in answers for match in answer.matches), key=_certainty)
     return FindResult(
         tuple(matches),
         _described(asked, [place.name for place in places], sum(a.compared for a in answers)),
-        (*notes, *(note for answer in answers for note in answer.notes)),
+        (*asked.notes, *(note for answer in answers for note in answer.notes)),
         strongest(match.verdict for match in matches),
     )
 
@@ -214,18 +244,24 @@ def _hits(asked: _Asked, query: Query, place: Shelf, probe: Probe, answer: _Answ
     parts.refresh()
     answer.compared += len(parts)
     found += hits.parts(parts, query.segments, asked.radius)
-    votes = place.votes()
-    votes.refresh()
-    if len(votes):
-        sides = {"": False, "mirrored": True}
-        keys = {name: probe.keys(mirrored=mirrored) for name, mirrored in sides.items()}
-        found += hits.by_votes(votes, keys)
+    if asked.corners:
+        found += _voted(place, probe)
     if not isinstance(place, Assets) and query.pdq is not None:
         listed = place.index((PDQ, said.PDQ_LISTED))
         listed.refresh()
         answer.compared += len(listed)
         found += hits.by_pdq(listed, query.pdq, asked.radius)
     return hits.strongest_first(found)
+
+
+def _voted(place: Shelf, probe: Probe) -> list[Hit]:
+    votes = place.votes()
+    votes.refresh()
+    if not len(votes):
+        return []
+    sides = {"": False, "mirrored": True}
+    keys = {name: probe.keys(mirrored=mirrored) for name, mirrored in sides.items()}
+    return hits.by_votes(votes, keys)
 
 
 def _query_digests(asked: _Asked) -> tuple[str, Sequence[bytes], str | None]:

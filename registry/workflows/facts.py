@@ -1,12 +1,12 @@
 """The facts that a policy judges an asset by: plain maps, gathered from every room.
 
-Their shape is the schema `policy-facts/v1`; a decision names them by digest, so that it can be
+Their shape is the schema `policy-facts/v2`; a decision names them by digest, so that it can be
 made again for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ from registry.workflows.verify import examine
 from registry.workflows.view import RecordView
 
 Facts = dict[str, Any]
+Similar = Callable[[RowMapping], list[Facts] | None]
+"""Gives what an output looks like in each bank; None where that is not known."""
 Named = Mapping[bytes, tuple[str, str]]
 """What records name as materials: kind and name by digest."""
 WEIGHTS = frozenset({"model", "lora", "vae", "controlnet", "embedding"})
@@ -56,9 +58,11 @@ def gather(
     view: RecordView,
     lists: Mapping[str, Sequence[Any]],
     ground: Ground,
+    similar: Similar | None = None,
 ) -> Facts:
     """Return the facts on one output; its record is verified on the way.
 
+    What it looks like is among them where `similar` is given, and can tell.
     Raises IntegrityError (`catalog.altered`) where the catalog's taints or lineage are not what
     the log says. The caller holds the snapshot that `ground` is of.
     """
@@ -69,6 +73,7 @@ def gather(
     _compare_taints(row, taints, ancestors, ground.ledger)
     used = _compare_lineage(services, row, view, ancestors, ground)
     made_from = materials(services, view.statement, row["position"])
+    alike = None if similar is None else similar(row)
     return {
         "asset": _asset(row) | {"human": _human(view.statement, ancestors, ground)},
         "record": _record(row, view.statement),
@@ -79,7 +84,7 @@ def gather(
         "verified": _verified(examine(services, row, view, ground.head)),
         "lists": lists,
         "now": format_time(services.now()),
-    }
+    } | ({} if alike is None else {"similar": alike})
 
 
 def _signer(services: Services, view: RecordView) -> Facts:

@@ -28,9 +28,10 @@ from registry.policy.model import Bundle
 from registry.resources import policy_dir, schema_set
 from registry.store.transaction import read, snapshot
 from registry.workflows import refs
-from registry.workflows.facts import Ground, gather
+from registry.workflows.facts import Ground, Similar, gather
 from registry.workflows.recovery.gate_ground import ground_of, heads_outside
 from registry.workflows.services import Services
+from registry.workflows.similar import asks_for_similar, similar_in
 from registry.workflows.submit import declare
 from registry.workflows.view import RecordView
 
@@ -83,9 +84,10 @@ def _judge(
     outside = heads_outside(services)  # before the snapshot, which must cover them
     with snapshot(services.engine) as conn:
         ground = ground_of(services, conn, outside)
+        similar = similar_in(services) if asks_for_similar(bundle) else None
         judged = []
         for text in texts:
-            case = _case(services, text, bundle, ground)
+            case = _case(services, text, bundle, ground, similar)
             judged.append((case, decide(bundle, case.facts)))
     return ground.head, judged
 
@@ -110,11 +112,13 @@ def _decided(
     )
 
 
-def _case(services: Services, text: str, bundle: Bundle, ground: Ground) -> _Case:
+def _case(
+    services: Services, text: str, bundle: Bundle, ground: Ground, similar: Similar | None
+) -> _Case:
     with read(services.engine) as conn:
         row = refs.output(conn, text)
     view = RecordView(services, row["record_idx"])
-    facts = gather(services, row, view, bundle.lists, ground)
+    facts = gather(services, row, view, bundle.lists, ground, similar)
     return _Case(row, facts, view.envelope.payload_sha256)
 
 

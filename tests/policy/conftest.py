@@ -20,8 +20,8 @@ DEFAULT = ROOT / "policies" / "default"
 
 @pytest.fixture(scope="session")
 def schemas() -> SchemaSet:
-    files = sorted((ROOT / "schemas").glob("policy*/v1.json"))
-    return SchemaSet({f"{file.parent.name}/v1": json.loads(file.read_text()) for file in files})
+    files = sorted((ROOT / "schemas").glob("policy*/v*.json"))
+    return SchemaSet({f"{f.parent.name}/{f.stem}": json.loads(f.read_text()) for f in files})
 
 
 @pytest.fixture(scope="session")

@@ -199,4 +199,4 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path, schemas: SchemaSet) 
 
 
 def test_the_facts_of_the_schema_are_the_variables_of_rules(schemas: SchemaSet) -> None:
-    assert tuple(schemas.documents["policy-facts/v1"]["properties"]) == VARIABLES
+    assert tuple(schemas.documents["policy-facts/v2"]["properties"]) == VARIABLES
