@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from registry.core.digests import sha256_hex
+from registry.core.generation import Generation, Output
 from registry.sdk import Registry
 from registry.settings import Limits
 from registry.similarity.finder import find
@@ -27,7 +29,7 @@ from registry.similarity.texts import (
     words_of,
 )
 from registry.store.sidecar_tables import FingerprintRow
-from registry.store.transaction import write
+from registry.store.transaction import read, write
 from registry.store.types import table_of
 
 COPY = (
@@ -56,6 +58,13 @@ def store(registry: Registry, *texts: str) -> list[str]:
     with write(registry.log.engine) as conn:
         conn.execute(insert(PRINTS), rows)
     return [row["sha256"].hex() for row in rows]
+
+
+def stored(registry: Registry) -> list[str]:
+    """Return the ids of the assets that have a text's fingerprint."""
+    with read(registry.log.engine) as conn:
+        found = conn.scalars(select(PRINTS.c.sha256).where(PRINTS.c.name == MINHASH))
+        return sorted(f"sha256:{sha256.hex()}" for sha256 in found)
 
 
 def test_the_fingerprint_of_a_text_is_frozen() -> None:
@@ -191,3 +200,25 @@ def test_a_text_without_a_name_is_compared_by_what_it_says(registry: Registry) -
         "text/plain",
         "application/json",
     ]
+
+
+def test_recorded_texts_are_found_personal_ones_leave_nothing_and_expired_ones_go(
+    registry: Registry, generation: Callable[..., Generation], tmp_path: Path
+) -> None:
+    other = " ".join(reversed(COPY.split()))
+    plain = Output(COPY.encode(), "text/plain", "1")
+    draft = Output(other.encode(), "text/markdown", "2")
+    registry.record(generation(1, outputs=(plain,)), personal=True)
+    (tmp_path / "own.txt").write_text(COPY)
+    registry.ingest(tmp_path / "own.txt", personal=True)
+    assert stored(registry) == []
+    assert registry.find(COPY.encode()).matches == ()
+    kept = registry.record(generation(2, outputs=(plain,)))
+    gone = registry.record(generation(3, outputs=(draft,)), draft=True)
+    assert stored(registry) == sorted(done.assets[0] for done in (kept, gone))
+    (found,) = registry.find(COPY.replace("hour", "day").encode()).matches
+    assert (found.id, found.kind, found.verdict) == (kept.assets[0], "text", "match")
+    assert registry.find(other.encode()).matches[0].id == gone.assets[0]
+    registry.drafts.expire(older_than_hours=0)
+    assert stored(registry) == list(kept.assets)
+    assert [match.kind for match in registry.find((other + " more").encode()).matches] == []
