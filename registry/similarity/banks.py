@@ -33,7 +33,13 @@ NEGATIVE_BITS = 30
 _BANKS = table_of(BankRow)
 _PRINTS = table_of(BankPrintRow)
 _VERDICTS = table_of(MatchVerdictRow)
-_STANDING = standing_entries(RECORDS.c.leaf_hash)  # a millisecond to build
+_STANDING = standing_entries(RECORDS.c.leaf_hash)  # a millisecond to build, each of these
+_BELIEVED = believed(RECORDS)
+_KINDS = (
+    select(_BANKS.c.name, _BANKS.c.kind, _BELIEVED.label("counts"))
+    .join(RECORDS, RECORDS.c.idx == _BANKS.c.record_idx)
+    .order_by(_BANKS.c.record_idx)
+)
 _FETCH = 20_000
 _CHUNK = 500  # SQLite takes a bounded number of parameters
 
@@ -107,12 +113,8 @@ def bank_index(engine: Engine, bank: str, name: str | tuple[str, ...]) -> Hammin
 
 def kinds(conn: Connection) -> Mapping[str, BankKind]:
     """Return every bank's kind: what the first record that is believed says of it."""
-    counts = believed(RECORDS).label("counts")
-    query = select(_BANKS.c.name, _BANKS.c.kind, counts).join(
-        RECORDS, RECORDS.c.idx == _BANKS.c.record_idx
-    )
     said: dict[str, list[Any]] = {}
-    for row in conn.execute(query.order_by(_BANKS.c.record_idx)):
+    for row in conn.execute(_KINDS):
         said.setdefault(row.name, []).extend([row.kind] if row.counts else [])
     return {name: listed[0] if listed else UNDECLARED for name, listed in sorted(said.items())}
 
@@ -199,7 +201,7 @@ def _said(
     if pixels is not None:
         same.append(_VERDICTS.c.pixels == bytes.fromhex(pixels))
     query = select(_VERDICTS).join(RECORDS, RECORDS.c.idx == _VERDICTS.c.record_idx)
-    rows = conn.execute(query.where(or_(*same), believed(RECORDS)).order_by(RECORDS.c.idx))
+    rows = conn.execute(query.where(or_(*same), _BELIEVED).order_by(RECORDS.c.idx))
     return {(row.bank, row.candidate.hex(), row.kind): row.confirmed for row in rows}
 
 
