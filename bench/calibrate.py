@@ -1,7 +1,8 @@
 """Makes the calibration that is shipped: how near crops of different pictures come to each other.
 
 `python -m bench.calibrate PHOTOGRAPHS [MORE…]` counts, prints the tails, and with `--out` writes
-the table. Of the first folder only the half counts that thresholds may be tuned on.
+the table. Of the first folder only the half counts that thresholds may be tuned on. With `--check`
+the other half is counted, and shown beside what the shipped table says of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps
 from bench.robust import is_tuning
 from registry.settings import Limits
 from registry.similarity.calibrating import count_distances, count_passes
+from registry.similarity.calibrations import default
 from registry.similarity.certainty import Calibration, Distances, from_json, rate_of, to_json
 from registry.similarity.decode import open_image
 from registry.similarity.fingerprints import PHASH256, luma_of, value_of
@@ -38,6 +40,7 @@ LEAST_SHARE = 0.5
 LEAST_SIDE = 64
 """Shortest side of a picture that counts, pixels."""
 NOTHING = Calibration({}, {})
+CHECKED = (46, 54, 62, 66, 70, 78, 86)
 SHOWN = (19, 35, 46, 61, 69, 85)
 
 
@@ -61,10 +64,13 @@ class _Values:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count, show and write."""
     chosen = _arguments(arguments)
-    files = list(_files(chosen.folders))
+    files = list(_files(chosen.folders, tuning=not chosen.check))
     amount = Amount(chosen.crops, chosen.segments, chosen.segments, chosen.probes, chosen.rivals)
     opened = (open_image(path, Limits()).convert("RGB") for path in files)
     pictures = [picture for picture in opened if min(picture.size) >= LEAST_SIDE]
+    if chosen.check:
+        _check(_values(pictures, chosen.crops, _phash))
+        return 0
     kept = from_json(json.loads(chosen.keep.read_text("utf-8"))) if chosen.keep else NOTHING
     table = to_json(calibration(pictures, amount, _made(chosen, len(pictures)), kept))
     _show(table)
@@ -168,10 +174,22 @@ def _votes(pictures: Sequence[Image.Image]) -> VoteIndex:
     return index
 
 
-def _files(folders: Sequence[Path]) -> Iterator[Path]:
+def _check(values: _Values) -> None:
+    """Show how often pictures that nothing was tuned on come near, and what was expected."""
+    found, shipped = count_distances(values.codes, values.sources), default().fingerprints[PHASH256]
+    print(f"{PHASH256}: {found.pairs:.3g} pairs of {found.sources} other pictures")
+    for distance in CHECKED:
+        rate, seen = rate_of(shipped, distance), found.hits[distance] / found.pairs
+        held = "within" if seen <= rate.bound else "ABOVE"
+        print(f"  {distance:3}: {seen:.1e}, expected {rate.value:.1e}, {held} {rate.bound:.1e}")
+
+
+def _files(folders: Sequence[Path], *, tuning: bool) -> Iterator[Path]:
     for nth, folder in enumerate(folders):
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES and (nth or is_tuning(path.name)):
+            if path.suffix.lower() in SUFFIXES and (
+                (nth and tuning) or is_tuning(path.name) == tuning
+            ):
                 yield path
 
 
@@ -215,6 +233,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, help="a table whose counts are kept where their names are in use"
     )
+    parser.add_argument("--check", action="store_true", help="count the other half, and compare")
     parser.add_argument("--out", type=Path, help="where the table is written")
     return parser.parse_args(given)
 
