@@ -41,8 +41,15 @@ AND get_byte(value, {high}) * 256 + get_byte(value, {low}) = ANY(%s)
 _CANDIDATES = "UNION ALL".join(
     _ONE_BAND.format(names=_NAMES, high=2 * band, low=2 * band + 1) for band in range(BANDS)
 )
-_SETTINGS = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
-"""Workers and compilation cost more than the few rows of a search."""
+_PLANNER = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+}
+"""A search reads few rows, which the planner does not know of a table that is not analysed yet."""
+_TUNED = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _PLANNER.items())
+_UNTUNED = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _PLANNER)
 
 
 class BandIndex:
@@ -124,8 +131,9 @@ class BandIndex:
     ) -> list[dict[str, int]]:
         import numpy as np  # noqa: PLC0415  # heavy: only for a search
 
-        conn.exec_driver_sql(_SETTINGS)
+        conn.exec_driver_sql(_TUNED)
         rows = conn.exec_driver_sql(_CANDIDATES, tuple(_keys(values, radius // BANDS))).all()
+        conn.exec_driver_sql(_UNTUNED)  # for what else this transaction reads
         by_id = {row[0]: row[1] for row in rows}
         words = queries_of(list(by_id.values()))
         ids = np.fromiter(by_id, dtype=np.int64, count=len(by_id))
