@@ -74,13 +74,11 @@ class Prints:
 
 @functools.cache
 def algorithms() -> str:
-    """Return the name of the set of algorithms by which pictures are hashed here and now.
+    """Return the name of the set of algorithms by which pictures are hashed.
 
-    It changes with every name in it, and with whether PDQ is installed: an asset whose thumbnail
-    says another was hashed by other algorithms.
+    It changes with every name in it: an asset whose thumbnail says another was hashed by others.
     """
-    names = [name for name in NAMES if name != pdq.PDQ or pdq.available()]
-    return f"prints-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
+    return f"prints-{hashlib.sha256(' '.join(NAMES).encode()).hexdigest()[:16]}"
 
 
 def prints_of(

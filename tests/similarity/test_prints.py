@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from registry.errors import InputError
 from registry.settings import Limits
-from registry.similarity import decode, pdq
+from registry.similarity import decode, prints
 from registry.similarity.borders import TRIMMED
 from registry.similarity.decode import open_image
 from registry.similarity.fingerprints import (
@@ -28,7 +28,7 @@ from registry.similarity.fingerprints import (
 )
 from registry.similarity.frames import FRAMES, MOST
 from registry.similarity.palette import PALETTE, Colour, colours_in
-from registry.similarity.pdq import PDQ
+from registry.similarity.pdq import PDQ, pdq_of
 from registry.similarity.prints import BLACK, Prints, algorithms, prints_of
 from registry.similarity.query import query_of
 from registry.similarity.thumbs import SIDE
@@ -365,25 +365,28 @@ def test_what_is_inside_a_border_is_known_without_it(encode: Encode) -> None:
     assert TRIMMED not in values_of(prints_of(encode(inside), LIMITS))
 
 
-def test_pdq_is_the_libraries_own_and_can_be_left_out(
+def test_pdq_is_that_of_its_makers(photographs: tuple[Image.Image, ...], encode: Encode) -> None:
+    pdqhash = pytest.importorskip("pdqhash")
+    drawn = [levels(f"pdq {number}", cells=number + 9, side=640) for number in range(10)]
+    for picture in (*photographs, *drawn, Image.effect_noise((300, 200), 60)):
+        grey = picture.convert("L")
+        square = grey.resize((512, 512), Image.Resampling.BILINEAR, reducing_gap=1.0)
+        bits, quality = pdqhash.compute(np.asarray(square.convert("RGB")))
+        expected = int("".join(str(bit) for bit in bits), 2).to_bytes(32, "big")
+        assert pdq_of(grey) == (expected, quality)
+    assert pdq_of(Image.linear_gradient("L")) is None
+    assert query_of(encode(drawn[0]), LIMITS).pdq == pdq_of(drawn[0])[0]  # type: ignore[index]
+
+
+def test_another_algorithm_gives_another_mark(
     encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pdqhash = pytest.importorskip("pdqhash")
-    picture = colours("pdq", side=1024)
-    bits, quality = pdqhash.compute(np.asarray(picture.resize((512, 512), Image.Resampling.BOX)))
-    made = prints_of(encode(picture), LIMITS)
-    (mine,) = [value for value in made.values if value.name == PDQ]
-    expected = int("".join(str(bit) for bit in bits), 2).to_bytes(32, "big")
-    assert bits_apart(mine.value, expected) <= 8
-    assert mine.quality == quality
-    with_pdq = made.thumbnails[0].made
-    monkeypatch.setattr(pdq, "available", lambda: False)
+    (small,) = prints_of(encode(colours("small", side=64)), LIMITS).thumbnails
+    assert small.made == algorithms()
+    monkeypatch.setattr(prints, "NAMES", (*prints.NAMES, "another-v1"))
     algorithms.cache_clear()
     try:
-        without = prints_of(encode(picture), LIMITS)
-        assert values_of(without) == {n: v for n, v in values_of(made).items() if n != PDQ}
-        assert without.thumbnails[0].made != with_pdq
-        assert query_of(encode(picture), LIMITS).pdq is None
+        assert algorithms() != small.made
     finally:
         algorithms.cache_clear()
 
