@@ -13,7 +13,7 @@ from registry.errors import InputError
 if TYPE_CHECKING:
     from registry.core.fingerprint import FingerprintValue
 
-bank = subcommands("Keep banks of fingerprints: blocked, licensed, or known false matches.")
+bank = subcommands("Keep banks of fingerprints: blocked, licensed, negative.")
 
 
 class Kind(StrEnum):
@@ -76,8 +76,8 @@ def create(
     negative (known false matches).
 
     For example:
-      genops bank create competitors --kind blocked --owner legal
-      genops bank create templates --kind negative --owner studio --description "empty frames"
+      genops bank create theirs --kind blocked --owner legal
+      genops bank create frames --kind negative --owner studio
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -116,8 +116,8 @@ def add(
     `--hash pdq=HEX` is a PDQ as others compute it.
 
     For example:
-      genops bank add competitors logo.png ad.jpg --reason "cease and desist" --source "letter 7"
-      genops bank add licensed 3f2a9c81 --reason "licence 12" --source agency --expires 2027-06-30
+      genops bank add theirs ad.jpg --reason "their ad" --source "letter 7"
+      genops bank add stock 3f2a9c81 --reason paid --source agency --expires 90d
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -157,8 +157,8 @@ def remove(
     Their records stay on the log. Thumbnails that nothing else needs are deleted.
 
     For example:
-      genops bank remove competitors 3f2a9c81 --reason "settled"
-      genops bank remove licensed --expired --reason "licences ran out"
+      genops bank remove theirs 3f2a9c81 --reason "settled"
+      genops bank remove stock --expired --reason "licences ran out"
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -173,7 +173,7 @@ def remove(
 
 @bank.command("list", cls=Verb)
 def list_banks(home: Home = None, json: Json = False) -> None:
-    """List all banks, what they are for and how many entries stand in each.
+    """List all banks, and how many entries stand in each.
 
     Every asset of the registry is in the bank `registered`, which is not listed.
 
@@ -200,11 +200,13 @@ def show(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Show a bank and its entries, the newest first: why, whose, from where, until when.
+    """Show a bank and its entries, the newest first.
+
+    Of each, why it is there, whose it is, from where, and until when.
 
     For example:
-      genops bank show competitors
-      genops bank show competitors logo.png
+      genops bank show theirs
+      genops bank show theirs ad.jpg
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -242,8 +244,8 @@ def import_list(
     source, expiry and reason goes before the options. An import can be repeated.
 
     For example:
-      genops bank import competitors partner.jsonl --reason "their list" --source "partner 3"
-      genops bank import blocked pdq.txt --reason "shared list" --source "exchange 7" --dry-run
+      genops bank import theirs list.jsonl --reason shared --source "partner 3"
+      genops bank import theirs pdq.txt --reason shared --source x --dry-run
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -285,8 +287,8 @@ def export(
     Of those that have not expired. As text, only entries with a PDQ are carried.
 
     For example:
-      genops bank export competitors --out competitors.jsonl
-      genops bank export competitors --out pdq.txt --format text
+      genops bank export theirs --out theirs.jsonl
+      genops bank export theirs --out pdq.txt --format text
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit

@@ -35,7 +35,7 @@ def confirm(
     A look-up says so from then on, however unlikely the match was.
 
     For example:
-      genops match confirm screenshot.png 3f2a9c81 --reason "our poster, behind the clerk"
+      genops match confirm shot.png 3f2a9c81 --reason "our poster, in a shop"
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
@@ -61,7 +61,7 @@ def refute(
     Equal bytes or pixels cannot be refuted.
 
     For example:
-      genops match refute mug.jpg 3f2a9c81 --bank competitors --reason "another mug of that cut"
+      genops match refute mug.jpg 3f2a9c81 --bank theirs --reason "another mug"
     """
     from registry.cli.opening import opened_here
     from registry.cli.output import emit

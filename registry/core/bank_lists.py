@@ -5,7 +5,6 @@ Reads bytes and gives entries, or says what is wrong with a line; and writes our
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -58,7 +57,7 @@ def read_list(data: bytes, form: Form | None = None, *, force: bool = False) -> 
     InputError (`bank.list`) for a list that as a whole is not what its form says.
     """
     data = data.removeprefix(_BOM)
-    lines = ((n, line) for n, line in enumerate(io.BytesIO(data), 1) if line.strip())
+    lines = ((n, line) for n, line in enumerate(_lines(data), 1) if line.strip())
     first = next(lines, None)
     if first is None:
         return
@@ -70,6 +69,14 @@ def read_list(data: bytes, form: Form | None = None, *, force: bool = False) -> 
         found = {"genops": _ours, "text": read_text, "csv": read_csv}[form](everything)
     for read in found:
         yield read if force or isinstance(read, BadLine) else _good_enough(read)
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def header(bank: str, kind: str, origin: str, exported_ms: int) -> str:
