@@ -21,10 +21,10 @@ from typing import Any
 from bench.harness import Bar, Row, Size, Subject
 
 WANTED = 2.0
-SIDE = 2048
-"""Longer side of a realistic photograph, pixels."""
-PER_PICTURE = 12
-"""Small files for each of `Size.pictures`; a third as many large ones."""
+SIDES = {"12 megapixels": 4032, "2048 px": 2048, "originals": None}
+"""Longer side, pixels: as telephones take pictures, as the web has them, as they are."""
+PER_PICTURE = {"12 megapixels": 2, "2048 px": 4, "originals": 12}
+"""Files for each of `Size.pictures`."""
 _QUALITY = 90
 _SLOW = 16
 """Files for which the slow peer is run: a third of a second each."""
@@ -42,22 +42,22 @@ class Measured:
 
 def measure(place: Path, size: Size) -> Subject:
     """Take in small and large JPEGs; fingerprint the same files as others would."""
-    count = PER_PICTURE * size.pictures
-    small = _library(place / "small", size.pictures_from, count, None)
-    large = _library(place / "large", size.pictures_from, count // 3, SIDE)
     rows: list[Row] = []
     bars: list[Bar] = []
-    for name, folder in ((f"{SIDE} px", large), ("originals", small)):
+    folders = []
+    for name, side in SIDES.items():
+        count = PER_PICTURE[name] * size.pictures
+        folder = _library(place / name.replace(" ", "-"), size.pictures_from, count, side)
         found = {what: _run(what, 1, folder) for what in (OURS, PDQ, FROZEN, PHASH, PARTS, WHOLE)}
-        many = _run(WHOLE, os.cpu_count() or 1, folder)
-        rows += _rows(name, folder, found, many)
+        rows += _rows(name, folder, found, _run(WHOLE, os.cpu_count() or 1, folder))
         bars += _bars(name, found)
+        folders.append(folder)
     return Subject(
         title="A library of JPEGs is taken in",
-        setting=f"{_said(size)}: {count} as they are, and {count // 3} enlarged to {SIDE} px. Files"
-        " a second of one core: by the processor time of a process that does nothing else, its"
-        " start left out where it is one. PDQ, an extra, is left out but where it is named.",
-        rows=(*rows, *_drift(large, small)),
+        setting=f"{_said(size)}, as they are and enlarged. Files a second of one core: by the"
+        " processor time of a process that does nothing else, its start left out where it is one."
+        " PDQ, an extra, is left out but where it is named.",
+        rows=(*rows, *_drift(*folders)),
         bars=tuple(bars),
     )
 
@@ -87,7 +87,8 @@ def _rows(name: str, folder: Path, found: dict[str, Measured], many: Measured) -
         f"{name}: the whole ingest, {os.cpu_count()} jobs",
         1 / many.wall,
         "/s",
-        f"wall clock, the processes' start included; {busy:.2f} cores busy; {kib:,.0f} KiB a file",
+        f"wall clock, the processes' start included; {busy:.2f} cores busy; {len(files)} files of"
+        f" {kib:,.0f} KiB",
     )
 
 
