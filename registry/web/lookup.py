@@ -29,8 +29,3 @@ async def look_up(
     """Return what is known of a file; waits until fewer than `AT_ONCE` others are looked up."""
     find = partial(services.registry.find, data, radius=radius, banks=banks)
     return await to_thread.run_sync(find, limiter=services.lookups)
-
-
-def every_bank(services: Services) -> tuple[str, ...]:
-    """Return the names of all banks there are, the registered assets first."""
-    return (REGISTERED, *(bank.name for bank in services.registry.banks.list()))

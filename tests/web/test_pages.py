@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from registry.core.generation import Material, Output, Sealed
+from registry.core.look_up import FindResult, Match, MatchGeometry
+from registry.web.pages import matches
 from registry.web.thumbnails import EDGE, Thumbnails
 
 LORA = Material("lora/brand", "lora", "ab" * 32, uri="file:brand.safetensors")
@@ -305,6 +308,48 @@ def test_matches_of_each_kind_stand_apart(registry, client, generation, picture)
     assert "Not on record, but something on record looks like it." in alike.text
     for found in (same, pixels, alike):
         assert any(receipt.assets[0] in (a.get("href") or "") for a in found.all("a"))
+
+
+def test_a_match_says_what_where_and_how_sure_in_plain_words(
+    registry, client, generation, picture, tmp_path
+):
+    whole = picture(5, 640)
+    buffer = io.BytesIO()
+    whole.save(buffer, "PNG")
+    output = Output(buffer.getvalue(), "image/png", width=640, height=640)
+    receipt = registry.record(generation(5, outputs=(output,)))
+    registry.banks.create("rivals", kind="blocked", owner="<b>legal</b>")
+    picture(6, 640).save(tmp_path / "rival.png")
+    registry.banks.add("rivals", [tmp_path / "rival.png"], reason="theirs", source="shop")
+
+    def look_up(image):
+        sent = io.BytesIO()
+        image.save(sent, "JPEG", quality=85)
+        return Page(client.post("/verify", files={"file": ("a.jpg", sent.getvalue())}).text)
+
+    mirrored = look_up(whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    assert "looks like it as a whole, mirrored" in mirrored.text
+    assert "gives a false match this near" in mirrored.text
+    assert "must not be shipped" not in mirrored.text
+    blocked = look_up(picture(6, 640))
+    assert "something that must not be shipped" in blocked.text
+    assert "Because: theirs. Put there by <b>legal</b>" in blocked.text
+    assert "No record of this file." in blocked.text, "on record it is not"
+    assert receipt.assets[0] not in blocked.text
+
+
+def test_a_part_is_drawn_where_it_is(registry, client, generation):
+    asset = "sha256:" + "a" * 64
+    geometry = MatchGeometry(40, False, 3.2, 1.5, (0.1, 0.2, 0.6, 0.7))
+    match = Match(asset, ("rec:b",), "part", 20, "probable", geometry=geometry, expected_bound=2.5)
+    known = SimpleNamespace(width=1000, height=500)
+    services = SimpleNamespace(registry=SimpleNamespace(get=lambda _: known))
+    groups = matches.groups(services, FindResult((match,), {}), {"registered": "registered"})
+    (one,) = groups[2].found
+    assert one.part == matches.Drawn((1000, 500), (100, 100, 500, 250))
+    assert "from 10 to 60 % across and 20 to 70 % down" in one.details
+    assert "turned by 3°" in one.details
+    assert one.chance == "Up to 2 false matches this near are to be expected."
 
 
 def test_no_match_does_not_mean_not_ai(client, generation):
