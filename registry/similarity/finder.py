@@ -227,7 +227,7 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
         Counter(
             {
                 "that a person refuted": len(left) - len(kept),
-                "that are known false matches": len(shown) - len(clear),
+                "that a known false match explains": len(shown) - len(clear),
                 "more": max(0, len(clear) - MOST_MATCHES),
             }
         )

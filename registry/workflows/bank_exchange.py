@@ -28,8 +28,8 @@ from registry.workflows.banks import Opened, kind_of
 from registry.workflows.ingest import plain_file
 from registry.workflows.services import Services
 
-MAX_LIST_BYTES = 1024 * 1024 * 1024
-"""Largest list that is read: some ten million PDQ hashes."""
+MAX_LIST_BYTES = 128 * 1024 * 1024
+"""Largest list that is read: two million PDQ hashes; a longer one is split."""
 MOST_PROBLEMS = 100
 """Most bad lines that an answer names; it counts them all."""
 ExportForm = Literal["genops", "text"]

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
 from sqlalchemy import create_engine, select
 from sqlmodel import SQLModel
 
-from registry.core import bank_predicates
-from registry.core.bank_predicates import PREDICATE_BANK_ENTRY_V2, PREDICATE_MATCH_VERDICT_V2
+from registry.core import bank_predicates, predicates
+from registry.core.bank_predicates import (
+    PREDICATE_BANK_ENTRY,
+    PREDICATE_BANK_ENTRY_V2,
+    PREDICATE_MATCH_VERDICT,
+    PREDICATE_MATCH_VERDICT_V2,
+)
 from registry.core.banks import NewEntry, Said, hash_only_digest
 from registry.core.fingerprint import FingerprintValue
 from registry.core.look_up import FindResult
@@ -385,3 +390,34 @@ def test_a_record_that_says_nonsense_harms_no_look_up(bank: Registry, picture: M
     bank.banks.create("known", kind="negative", owner="studio")
     assert look(bank, data).matches == ()
     assert bank.banks.show("no").entries[0].fingerprints == (PHASH256,)
+
+
+def test_entries_and_verdicts_of_the_first_version_count(registry: Registry) -> None:
+    services, value = registry._services, bytes.fromhex(HASHES[0])
+    subjects = [Subject("out/0", "1" * 64)]
+    verdict = predicates.match_verdict(
+        services.head(),
+        candidate="sha256:" + "2" * 64,
+        fingerprint=PHASH256,
+        distance=34,
+        verdict="rejected",
+        reason="r",
+    )
+    declare(services, subjects, PREDICATE_MATCH_VERDICT, verdict, role="reviewer")
+    actions: list[Literal["add", "remove"]] = ["add", "remove"]
+    for action in actions:
+        entry = predicates.bank_entry(
+            services.head(),
+            bank="never again",
+            action=action,
+            fingerprints={PHASH256: value.hex()},
+            reason="stolen",
+        )
+        declare(services, subjects, PREDICATE_BANK_ENTRY, entry, role="reviewer")
+        page = registry.banks.show("never again")
+        assert (page.bank.kind, page.bank.owner, page.bank.record) == ("blocked", "", None)
+        assert [e.reason for e in page.entries] == (["stolen"] if action == "add" else [])
+    with read(services.engine) as conn:
+        assert looked.refuted(conn, "1" * 64) == {("registered", "2" * 64, "perceptual")}
+    assert [one.verdict for one in registry.banks.verdicts()] == ["refuted"]
+    assert registry.check_catalog() == ()
