@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -350,6 +351,8 @@ def test_a_part_is_drawn_where_it_is(registry, client, generation):
     assert "from 10 to 60 % across and 20 to 70 % down" in one.details
     assert "turned by 3°" in one.details
     assert one.chance == "Up to 2 false matches this near are to be expected."
+    rare = matches.chance(replace(match, expected_bound=1 / 948, extrapolated=True))
+    assert rare.startswith("At most one in 900 look-ups gives a false match this near. That is ex")
 
 
 def test_no_match_does_not_mean_not_ai(client, generation):

@@ -109,8 +109,14 @@ def chance(match: Match) -> str:
     if bound >= 1:
         words = f"Up to {bound:,.0f} false matches this near are to be expected."
     else:
-        words = f"At most one in {1 / bound:,.0f} look-ups gives a false match this near."
+        words = f"At most one in {_floor(1 / bound):,} look-ups gives a false match this near."
     return words + (guess if match.extrapolated else "")
+
+
+def _floor(number: float) -> int:
+    """Return a number with one digit that counts, rounded down: a bound has no more to say."""
+    ten = 10 ** (len(str(int(number))) - 1)
+    return int(number) // ten * ten
 
 
 def _shown(match: Match, kinds: Mapping[str, str], part: Drawn | None) -> Shown:
