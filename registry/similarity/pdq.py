@@ -1,7 +1,8 @@
 """PDQ, in which lists of hashes are exchanged.
 
-After "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm" (2019), bit for bit
-as its makers' library gives it, and ten times as fast. Computes from decoded pictures alone.
+After "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm" (2019): as its
+makers' library gives it, but for two bits where a frequency is the median to the last digit.
+Computes from decoded pictures alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MIN_QUALITY = 50
 """Least quality of a PDQ that may be matched, of 100, as its makers recommend."""
 
 _BLOCK, _BITS = 64, 16
+_REACH = range(-2, 5)
+"""Where two boxes of four values read, from the value that is kept."""
 _MEDIAN = _BITS * _BITS // 2 - 1
 """Place of the median among the sorted frequencies: the lower of the two in the middle."""
 
@@ -32,8 +35,9 @@ def pdq_of(grey: Image.Image) -> tuple[bytes, int] | None:
     from PIL import Image  # noqa: PLC0415
 
     square = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    blur = _blur()
-    block = blur @ np.asarray(square, dtype=np.float32) @ blur.T
+    places, weights = _blur()
+    rows = np.einsum("iwx,iw->ix", np.asarray(square, dtype=np.float32)[places], weights)
+    block = np.einsum("yjw,jw->yj", rows[:, places], weights)
     quality = _quality(block)
     if quality < MIN_QUALITY:
         return None
@@ -52,9 +56,10 @@ def _quality(block: Any) -> int:
 
 @functools.cache
 def _blur() -> Any:
-    """Return what two box filters and taking every eighth value do to an axis, (64, 512).
+    """Return what two box filters and taking every eighth value read of an axis, and how much.
 
-    A box is of four values, from one before to two behind, and shorter at the ends.
+    Places and weights, each (64, 7). A box is of four values, from one before to two behind, and
+    shorter at the ends. No product of matrices: that may start threads, which costs more.
     """
     import numpy as np  # noqa: PLC0415
 
@@ -63,7 +68,11 @@ def _blur() -> Any:
         first, end = max(0, place - 1), min(SIDE, place + 3)
         box[place, first:end] = 1 / (end - first)
     step = SIDE // _BLOCK
-    return (box @ box)[step // 2 :: step].astype(np.float32)
+    both = (box @ box)[step // 2 :: step]
+    places = np.minimum(np.arange(_BLOCK)[:, None] * step + step // 2 + np.array(_REACH), SIDE - 1)
+    weights = np.take_along_axis(both, places, axis=1)
+    weights[-1, -1] = 0  # the last place again: there is none behind it
+    return places, weights.astype(np.float32)
 
 
 @functools.cache
