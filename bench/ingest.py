@@ -1,7 +1,7 @@
 """A library is taken in: fingerprints and whole records, against loops over imagehash.
 
-As a program, `python -m bench.ingest WHAT JOBS HOME FOLDER`, it does one of these alone, without
-the extra for PDQ, and prints its processor time a file: a process of its own is what a core is.
+As a program, `python -m bench.ingest WHAT JOBS HOME FOLDER`, it does one of these alone, and prints
+its processor time a file: a process of its own is what a core is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUALITY = 90
 _SLOW = 16
 """Files for which the slow peer is run: a third of a second each."""
 
-OURS, PDQ, FROZEN, PHASH, PARTS, WHOLE = "ours", "pdq", "frozen", "phash", "parts", "whole"
+OURS, FROZEN, PHASH, PARTS, WHOLE = "ours", "frozen", "phash", "parts", "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,14 @@ def measure(place: Path, size: Size) -> Subject:
     for name, side in SIDES.items():
         count = PER_PICTURE[name] * size.pictures
         folder = _library(place / name.replace(" ", "-"), size.pictures_from, count, side)
-        found = {what: _run(what, 1, folder) for what in (OURS, PDQ, FROZEN, PHASH, PARTS, WHOLE)}
+        found = {what: _run(what, 1, folder) for what in (OURS, FROZEN, PHASH, PARTS, WHOLE)}
         rows += _rows(name, folder, found, _run(WHOLE, os.cpu_count() or 1, folder))
         bars += _bars(name, found)
         folders.append(folder)
     return Subject(
         title="A library of JPEGs is taken in",
         setting=f"{_said(size)}, as they are and enlarged. Files a second of one core: by the"
-        " processor time of a process that does nothing else, its start left out where it is one."
-        " PDQ, an extra, is left out but where it is named.",
+        " processor time of a process that does nothing else, its start left out where it is one.",
         rows=(*rows, *_drift(*folders)),
         bars=tuple(bars),
     )
@@ -73,9 +72,8 @@ def _rows(name: str, folder: Path, found: dict[str, Measured], many: Measured) -
         (
             OURS,
             "fingerprints",
-            "whole, trimmed, segments, corners, palette; thumbnail",
+            "whole, trimmed, segments, corners, PDQ, palette; thumbnail",
         ),
-        (PDQ, "the same and PDQ", "with the extra"),
         (FROZEN, "of them the whole picture's", "the frozen path alone: draft decoding, phash256"),
         (PHASH, "imagehash.phash", "phash(Image.open(f), hash_size=16): the whole picture only"),
         (PARTS, "imagehash.phash + crop_resistant_hash", "what recognises parts, too"),
@@ -227,16 +225,13 @@ def main(what: str, jobs: str, home: str, folder: str) -> None:
     if what == WHOLE:
         found = _whole(Path(home), Path(folder), int(jobs))
     else:
-        does = {OURS: _ours, PDQ: _ours, FROZEN: _frozen, PHASH: _phash, PARTS: _parts}
+        does = {OURS: _ours, FROZEN: _frozen, PHASH: _phash, PARTS: _parts}
         work = does[what]
         work(files[:1])
         chosen = files[1 : 1 + _SLOW] if what == PARTS else files[1:]
         found = _timed(lambda: work(chosen), len(chosen))
     print(json.dumps({"cpu": found.cpu, "wall": found.wall}))
 
-
-if __name__ in {"__main__", "__mp_main__"} and PDQ not in sys.argv:
-    sys.modules["pdqhash"] = None  # type: ignore[assignment]  # an extra: not there, here or below
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
