@@ -150,7 +150,7 @@ def _either(
     few = select(func.count()).select_from(inner.limit(FEW + 1).subquery())
     if (conn.scalar(few) or 0) <= FEW:
         return outer.in_(inner)
-    asked: Condition = inner.where(key == outer).correlate(OUTPUTS).exists()
+    asked: Condition = inner.where(key == outer).exists()
     return asked
 
 

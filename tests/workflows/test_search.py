@@ -15,16 +15,20 @@ from PIL import Image
 from sqlalchemy import delete, insert
 
 from registry import create_registry
+from registry.catalog import search as catalog
 from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue
 from registry.core.generation import Generation, Material, Output
+from registry.core.search_terms import Term
+from registry.core.search_values import Span
+from registry.core.times import format_time, parse_time
 from registry.errors import InputError, NotFoundError
 from registry.factory import import_registry, open_home
 from registry.sdk import Registry
 from registry.similarity.colours import lab_of
 from registry.similarity.palette import PALETTE, palette_of
 from registry.store.sidecar_tables import FingerprintRow
-from registry.store.transaction import write
+from registry.store.transaction import read, write
 from registry.store.types import table_of
 
 Make = Callable[..., Generation]
@@ -193,6 +197,7 @@ TERMS: dict[str, Callable[[Known], object]] = {
     "campaign:none,spring": lambda a: a.campaign in {None, "spring"},
     "campaign:*50%": lambda a: a.campaign == "Autumn 50%",
     "campaign:*_*": lambda a: False,
+    "campaign:*t%n*": lambda a: False,
     "campaign:Spring": lambda a: False,
     "format:png,webp": lambda a: a.media_type in {"image/png", "image/webp"},
     "format:image": lambda a: a.media_type.startswith("image/"),
@@ -297,6 +302,22 @@ def test_many_rows_of_another_table_decide_as_few_do(
     monkeypatch.setattr("registry.catalog.search.FEW", few)
     for text, is_so in TERMS.items():
         assert ids(registry, text) == [one.id for one in reversed(known) if is_so(one)], text
+
+
+def test_times_are_bounds_to_the_millisecond(filled: tuple[Registry, list[Known]]) -> None:
+    registry, known = filled
+    for one in known:
+        time = parse_time(one.time)
+        for span, is_so in (
+            (Span(time, time), lambda a: a.time == one.time),  # noqa: B023
+            (Span(time, None), lambda a: a.time >= one.time),  # noqa: B023
+            (Span(None, time), lambda a: a.time <= one.time),  # noqa: B023
+            (Span(None, None, 5), lambda a: a.time >= format_time(time)),  # noqa: B023
+        ):
+            with read(registry.log.engine) as conn:
+                term = Term("recorded", (span,), negated=False, text="")
+                wanted = catalog.conditions(conn, [term], now_ms=time + 5)
+                assert catalog.count(conn, wanted) == sum(map(is_so, known))
 
 
 def test_an_answer_tells_what_is_known_for_certain(filled: tuple[Registry, list[Known]]) -> None:
