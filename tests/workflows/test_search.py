@@ -30,6 +30,7 @@ from registry.similarity.palette import PALETTE, palette_of
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read, write
 from registry.store.types import table_of
+from tests.conftest import drop_tables, make_generation
 
 Make = Callable[..., Generation]
 SIZES = [(64, 64), (48, 96), (96, 48), (160, 90), (120, 68)]
@@ -130,14 +131,20 @@ def small(folder: Path) -> Path:
     return bundle
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, list[Known]]]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Registry, list[Known]]]:
     """A registry with generated and ingested assets, taints, decisions and kept drafts."""
-    from tests.conftest import make_generation
-
+    url = None
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres")
+        drop_tables(url)
     folder = tmp_path_factory.mktemp("search")
     (folder / "note.txt").write_text("A remark of ten words or more that nobody made by machine.\n")
-    with create_registry(folder / "home", name="test", project="brand") as registry:
+    with create_registry(
+        folder / "home", name="test", project="brand", database_url=url
+    ) as registry:
         known = fill(registry, make_generation)
         taken = registry.ingest(folder / "note.txt", campaign="spring", parents=[known[2].id])
         note = known[2]
