@@ -259,9 +259,7 @@ def _voted(place: Shelf, probe: Probe) -> list[Hit]:
     votes.refresh()
     if not len(votes):
         return []
-    sides = {"": False, "mirrored": True}
-    keys = {name: probe.keys(mirrored=mirrored) for name, mirrored in sides.items()}
-    return hits.by_votes(votes, keys)
+    return hits.by_votes(votes, lambda mirrored: probe.keys(mirrored=mirrored))
 
 
 def _query_digests(asked: _Asked) -> tuple[str, Sequence[bytes], str | None]:

@@ -5,7 +5,8 @@ Searches indexes; knows neither what a distance means nor who put a fingerprint 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -123,13 +124,19 @@ def nearest_stored(
     return {sha256: (name, frame) for sha256, (_, _, name, frame) in best.items()}
 
 
-def by_votes(index: Voted, keys: Mapping[str, Any]) -> list[Hit]:
-    """Return what shares most corners with the query, each asset by its best transform."""
-    scored = [
-        (score, sha256, transform)
-        for transform, wanted in keys.items()
-        for sha256, score in index.search(wanted, MOST_VOTED)
-    ]
+def by_votes(index: Voted, keys: Callable[[bool], Any]) -> list[Hit]:
+    """Return what shares most corners with the query, each asset by its best transform.
+
+    `keys` computes those of the query, as it is and mirrored; both sides are looked for at once.
+    """
+    sides = {"": False, "mirrored": True}
+    with ThreadPoolExecutor(len(sides)) as threads:  # OpenCV and numpy let other threads run
+        found = threads.map(lambda side: index.search(keys(side), MOST_VOTED), sides.values())
+        scored = [
+            (score, sha256, transform)
+            for transform, answer in zip(sides, found, strict=True)
+            for sha256, score in answer
+        ]
     best: dict[str, tuple[float, str]] = {}
     for score, sha256, transform in sorted(scored, key=lambda one: (-one[0], one[1])):
         best.setdefault(sha256, (score, transform))

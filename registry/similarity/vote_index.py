@@ -34,6 +34,8 @@ MOST_POSTINGS = 1_000_000
 _TABLES = 2
 _TAIL = 1024
 """Rows that are compared one by one before they become a block."""
+_SPARE = 2
+"""Rows that are kept for each asset that is wanted: some may be of one asset."""
 _BLOCK = 1 << 16
 """Most rows of a block: 16 bits number them."""
 
@@ -112,9 +114,10 @@ class VoteIndex:
             blocks, tail, owners = self._blocks, self._tail, self._owners
         scored: list[tuple[float, int]] = []
         for start, scores in _scores(blocks, tail, owners, wanted):
-            scored += _best(scores, start, most)
-        best = sorted(scored, key=lambda one: (-one[0], one[1]))
-        return self._named(best, most)
+            floor = scored[-1][0] if len(scored) == _SPARE * most else 0.0
+            scored += _best(scores, start, _SPARE * most, floor)
+            scored = sorted(scored, key=lambda one: (-one[0], one[1]))[: _SPARE * most]
+        return self._named(scored, most)
 
     def _named(self, best: Sequence[tuple[float, int]], most: int) -> list[tuple[str, float]]:
         """Return assets by their digests: each once, although several rows may be of it."""
@@ -219,14 +222,15 @@ def _in_block(block: _Block, wanted: _Wanted) -> Any:
     return scores
 
 
-def _best(scores: Any, start: int, most: int) -> Iterator[tuple[float, int]]:
-    """Yield the highest scores above 0 with the numbers of their rows."""
+def _best(scores: Any, start: int, most: int, floor: float) -> Iterator[tuple[float, int]]:
+    """Yield the highest scores above a floor with the numbers of their rows."""
     import numpy as np  # noqa: PLC0415
 
-    chosen = np.argpartition(-scores, most)[:most] if len(scores) > most else np.arange(len(scores))
+    chosen = np.flatnonzero(scores > floor)
+    if len(chosen) > most:
+        chosen = chosen[np.argpartition(-scores[chosen], most)[:most]]
     for row in chosen.tolist():
-        if scores[row] > 0:
-            yield float(scores[row]), row + start
+        yield float(scores[row]), row + start
 
 
 def _block(start: int, size: int, lists: Sequence[_Pairs]) -> _Block:
