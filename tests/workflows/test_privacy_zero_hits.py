@@ -30,6 +30,7 @@ from generators import recorded_callable
 from registry.core.evidence import verify_evidence
 from registry.factory import create_registry
 from registry.sdk import Registry
+from registry.similarity.prints import prints_of
 from registry.web.app import create_app
 from registry.workflows.leftovers import replay_folder
 
@@ -298,12 +299,16 @@ def test_no_byte_of_an_erased_text_is_left(scene: Scene, tmp_path: Path) -> None
     for raw, wrapped in scene.keys.values():
         assert hits(place, {raw}) == []
         assert hits(place, {wrapped}) != []
+    assert all(hits(place, {look}) for look in looks(registry, scene.records[2]))
+    hidden = looks(registry, scene.records[4])
+    assert hits(place, hidden) == []
 
     # The erasure.
     registry.privacy.erase(list(erased), reason="request 2026-114", actor="dpo")
 
     # After: nothing anywhere, keys included; what stays can still be read.
     assert {text: hits(place, FORMS[text]) for text in TEXTS} == {text: [] for text in TEXTS}
+    assert hits(place, hidden) == []
     for record in erased:
         assert hits(place, set(scene.keys[record])) == [], record
         assert registry.verify(record).ok
@@ -327,6 +332,13 @@ def test_no_byte_of_an_erased_text_is_left(scene: Scene, tmp_path: Path) -> None
     registry.sync_mirrors()
     dvc(registry.settings.home.vault, "push")
     assert {text: hits(place, FORMS[text]) for text in TEXTS} == {text: [] for text in TEXTS}
+
+
+def looks(registry: Registry, record: str) -> set[bytes]:
+    """Return what an output could be recognised by: its fingerprints, and most of its thumbnail."""
+    made = prints_of(registry.read(record), registry.settings.limits)
+    assert made.thumbnail is not None
+    return {value.value for value in made.values} | {made.thumbnail[200:]}
 
 
 def left_behind(registry: Registry, record: str) -> None:
