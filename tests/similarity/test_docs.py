@@ -10,7 +10,8 @@ from registry.core.look_up import MatchKind
 from registry.similarity import certainty, decode, finder, hits, judging
 from registry.similarity.calibrations import default
 from registry.similarity.certainty import FARTHEST, rate_of
-from registry.similarity.fingerprints import PHASH256
+from registry.similarity.fingerprints import PHASH256, PHASH256_V1
+from registry.similarity.prints import NAMES
 from registry.similarity.verify import MIN_INLIERS, VERIFIER
 from registry.workflows.look_up_calibration import LEAST_SOURCES
 
@@ -48,8 +49,9 @@ def test_what_is_said_of_the_shipped_calibration_is_in_it() -> None:
     assert found in CERTAINTY.replace("\n", " ")
 
 
-def test_the_algorithm_is_named() -> None:
-    assert f"`{PHASH256}`" in GUIDE
+def test_every_fingerprint_is_named() -> None:
+    for name in (*NAMES, PHASH256_V1):
+        assert f"`{name}`" in GUIDE
 
 
 def test_every_error_code_is_explained() -> None:
