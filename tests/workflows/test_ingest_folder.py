@@ -256,19 +256,19 @@ def test_one_project_is_filled_by_one_run_at_a_time(registry: Registry, library:
     assert refused == ["ingest.running"]
 
 
-def many(folder: Path, count: int, head: bytes = OTHER) -> list[Path]:
+def many(folder: Path, count: int) -> list[Path]:
+    """Make files that count as pictures and cost no decoding."""
     folder.mkdir()
-    suffix = "jpg" if head is OTHER else "psd"
-    files = [folder / f"{number:03}.{suffix}" for number in range(count)]
+    files = [folder / f"{number:03}.psd" for number in range(count)]
     for number, file in enumerate(files):
-        file.write_bytes(head + number.to_bytes(2, "big"))
+        file.write_bytes(b"8BPS" + number.to_bytes(2, "big"))
     return files
 
 
 def test_a_copy_that_comes_long_after_is_a_duplicate_and_not_known(
     registry: Registry, tmp_path: Path
 ) -> None:
-    files = many(tmp_path / "lib", 120, b"8BPS")
+    files = many(tmp_path / "lib", 120)
     shutil.copy(files[0], tmp_path / "lib" / "copy.psd")
     report = registry.ingest_many([tmp_path / "lib"])
     assert (report.new, report.known) == (120, 0)
@@ -280,7 +280,7 @@ def test_a_copy_that_comes_long_after_is_a_duplicate_and_not_known(
 def test_a_run_that_was_killed_goes_on_and_nothing_is_recorded_twice(
     home: Path, tmp_path: Path
 ) -> None:
-    files = many(tmp_path / "lib", 120, b"8BPS")
+    files = many(tmp_path / "lib", 120)
     create_registry(home, name="test").close()
     command = [sys.executable, "-m", "registry.cli", "ingest", str(tmp_path / "lib"), "--lines"]
     reader, writer = os.pipe()
@@ -307,7 +307,7 @@ def test_a_run_that_was_killed_goes_on_and_nothing_is_recorded_twice(
 
 def deadly(batch: pool.Batch) -> object:
     """Read a batch, in a process that dies of a certain file."""
-    if any(found.name == "deadly.jpg" for found in batch):
+    if any(found.name == "deadly" for found in batch):
         os.kill(os.getpid(), signal.SIGKILL)
     return pool._read(batch)
 
@@ -315,9 +315,10 @@ def deadly(batch: pool.Batch) -> object:
 def test_a_file_that_its_process_dies_of_is_reported_and_the_others_are_read(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = many(tmp_path / "lib", 20)
+    files = [*many(tmp_path / "lib", 19), tmp_path / "lib" / "last.jpg"]
+    files[-1].write_bytes(OTHER)
     found = [Found(str(file), file.name) for file in files]
-    found[3] = replace(found[3], name="deadly.jpg")
+    found[3] = replace(found[3], name="deadly")
     task = Task(registry.settings, "brand", all_files=False, again=False, keep=True)
     monkeypatch.setattr(pool, "_read", deadly)
     readings = [
@@ -325,11 +326,12 @@ def test_a_file_that_its_process_dies_of_is_reported_and_the_others_are_read(
         for batch in pool.read_in_processes(task, 1, [found[:10], found[10:]])
         for reading in batch
     ]
-    ready = {reading.found for reading in readings if isinstance(reading, Ready)}
+    ready = {reading.found: reading.taken for reading in readings if isinstance(reading, Ready)}
     (dead,) = [reading for reading in readings if isinstance(reading, FileOutcome)]
     assert (dead.path, dead.code) == (str(files[3]), "image.crashed")
-    assert ready == {*found[:3], *found[4:]}
+    assert ready.keys() == {*found[:3], *found[4:]}
     assert len(readings) == len(files)
+    assert ready[found[-1]].fingerprints == prints_of(OTHER, Limits()).values
 
 
 def test_a_file_that_went_away_is_reported(registry: Registry, tmp_path: Path) -> None:
