@@ -44,7 +44,8 @@ def inside(grey: Image.Image) -> Box | None:
     factor = max(1, max(grey.size) // _SIDE)
     small = grey.reduce(factor) if factor > 1 else grey
     for corner in ((0, 0), (small.width - 1, small.height - 1)):
-        found = _bounds(small, small.getpixel(corner))
+        level = small.getpixel(corner)
+        found = _bounds(small, level)  # type: ignore[arg-type]  # luma has one channel
         if found is not None and _is_frame(found, small.size):
             left, top, right, bottom = (factor * edge for edge in found)
             return left, top, min(right, grey.width), min(bottom, grey.height)
