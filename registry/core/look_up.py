@@ -28,7 +28,8 @@ class MatchGeometry(Answer):
     """How the query lies on the stored picture, by `inliers` local features that agree.
 
     `box` is what the query shows: left, top, right, bottom in fractions of the stored picture.
-    `rotation` in degrees; `scale` is the query's size by the stored picture's.
+    `rotation` is in degrees, clockwise; `scale` is how long the stored picture would be by the
+    query's longest side: above 1 for a crop, below 1 for a page that shows it.
     """
 
     inliers: int
