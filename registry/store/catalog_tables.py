@@ -251,7 +251,10 @@ class BankEntryRow(SQLModel, table=True):
     """
 
     __tablename__ = "bank_entries"
-    __table_args__ = (Index("ix_bank_entries_entry", "sha256", "bank"),)
+    __table_args__ = (
+        Index("ix_bank_entries_entry", "sha256", "bank"),
+        Index("ix_bank_entries_pixels", "pixels", "bank"),
+    )
 
     record_idx: int = Field(primary_key=True, sa_type=BIG_INT)
     position: int = Field(primary_key=True)
@@ -261,7 +264,7 @@ class BankEntryRow(SQLModel, table=True):
     owner: str
     source: str
     expires_ms: int | None = Field(sa_type=BIG_INT)
-    pixels: bytes | None = Field(index=True)
+    pixels: bytes | None
     hash_only: bool
 
 

@@ -59,7 +59,7 @@ def _entries() -> None:
     )
     op.create_index("ix_bank_entries_entry", "bank_entries", ["sha256", "bank"])
     op.create_index("ix_bank_entries_bank", "bank_entries", ["bank"])
-    op.create_index("ix_bank_entries_pixels", "bank_entries", ["pixels"])
+    op.create_index("ix_bank_entries_pixels", "bank_entries", ["pixels", "bank"])
     op.create_table(
         "bank_prints",
         sa.Column("id", _big(), primary_key=True, autoincrement=False),
