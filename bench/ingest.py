@@ -1,7 +1,7 @@
 """A library is taken in: fingerprints and whole records, against loops over imagehash.
 
-As a program, `python -m bench.ingest WHAT JOBS HOME FOLDER`, it does one of these alone, and prints
-its processor time a file: a process of its own is what a core is.
+As a program, `python -m bench.ingest FOLDER PLACE JOBS SLOW`, it does them one after the other and
+prints their times of a file: a process that does nothing else is what a core is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from bench.harness import Bar, Row, Size, Subject
 WANTED = 2.0
 SIDES = {"12 megapixels": 4032, "2048 px": 2048, "originals": None}
 """Longer side, pixels: as telephones take pictures, as the web has them, as they are."""
+USUAL = "2048 px"
+"""What all cores are given, too."""
 PER_PICTURE = {"12 megapixels": 2, "2048 px": 4, "originals": 12}
 """Files for each of `Size.pictures`."""
 _QUALITY = 90
-_SLOW = 16
-"""Files for which the slow peer is run: a third of a second each."""
-
 OURS, FROZEN, PHASH, PARTS, WHOLE = "ours", "frozen", "phash", "parts", "whole"
+MANY = "many"
+"""The whole ingest by as many processes as there are cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ def measure(place: Path, size: Size) -> Subject:
     for name, side in SIDES.items():
         count = PER_PICTURE[name] * size.pictures
         folder = _library(place / name.replace(" ", "-"), size.pictures_from, count, side)
-        found = {what: _run(what, 1, folder) for what in (OURS, FROZEN, PHASH, PARTS, WHOLE)}
-        rows += _rows(name, folder, found, _run(WHOLE, os.cpu_count() or 1, folder))
+        found = _measured(folder, max(1, size.pictures // 2), many=name == USUAL)
+        rows += _rows(name, folder, found)
         bars += _bars(name, found)
         folders.append(folder)
     return Subject(
@@ -65,29 +67,22 @@ def _said(size: Size) -> str:
     return "Drawn pictures" if size.pictures_from is None else "Photographs"
 
 
-def _rows(name: str, folder: Path, found: dict[str, Measured], many: Measured) -> Iterator[Row]:
+def _rows(name: str, folder: Path, found: dict[str, Measured]) -> Iterator[Row]:
     files = list(folder.iterdir())
     kib = sum(file.stat().st_size for file in files) / len(files) / 1024
     for what, title, said in (
-        (
-            OURS,
-            "fingerprints",
-            "whole, trimmed, segments, corners, PDQ, palette; thumbnail",
-        ),
+        (OURS, "fingerprints", "whole, trimmed, segments, corners, PDQ, palette; thumbnail"),
         (FROZEN, "of them the whole picture's", "the frozen path alone: draft decoding, phash256"),
         (PHASH, "imagehash.phash", "phash(Image.open(f), hash_size=16): the whole picture only"),
         (PARTS, "imagehash.phash + crop_resistant_hash", "what recognises parts, too"),
         (WHOLE, "the whole ingest, one job", "fingerprints, vault, seal, sign, log, index; synced"),
     ):
         yield Row(f"{name}: {title}", 1 / found[what].cpu, "/s a core", said)
-    busy = many.cpu / many.wall
-    yield Row(
-        f"{name}: the whole ingest, {os.cpu_count()} jobs",
-        1 / many.wall,
-        "/s",
-        f"wall clock, the processes' start included; {busy:.2f} cores busy; {len(files)} files of"
-        f" {kib:,.0f} KiB",
-    )
+    many = found.get(MANY)
+    if many is not None:
+        said = f"wall clock, the processes' start included; {many.cpu / many.wall:.2f} cores busy; "
+        said += f"{len(files)} files of {kib:,.0f} KiB"
+        yield Row(f"{name}: the whole ingest, {os.cpu_count()} jobs", 1 / many.wall, "/s", said)
 
 
 def _bars(name: str, found: dict[str, Measured]) -> Iterator[Bar]:
@@ -157,11 +152,12 @@ def _drift(*folders: Path) -> Iterator[Row]:
     )
 
 
-def _run(what: str, jobs: int, folder: Path) -> Measured:
-    home = folder.parent / f"home-{folder.name}-{what}-{jobs}"
-    command = [sys.executable, "-m", "bench.ingest", what, str(jobs), str(home), str(folder)]
+def _measured(folder: Path, slow: int, *, many: bool) -> dict[str, Measured]:
+    """Have a process of its own measure everything; the slow peer on so many files."""
+    place, jobs = f"{folder}-homes", (os.cpu_count() or 1) if many else 0
+    command = [sys.executable, "-m", "bench.ingest", str(folder), place, str(jobs), str(slow)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Measured(**json.loads(done.stdout))
+    return {what: Measured(**times) for what, times in json.loads(done.stdout).items()}
 
 
 def _ours(files: Sequence[Path]) -> None:
@@ -201,10 +197,9 @@ def _whole(home: Path, folder: Path, jobs: int) -> Measured:
     from registry import create_registry
 
     with create_registry(home, name="bench") as registry:
-        if jobs == 1:  # what is loaded late is loaded
-            registry.ingest_many([next(iter(sorted(folder.iterdir())))])
-        files = len(list(folder.iterdir())) - (jobs == 1)
-        return _timed(lambda: registry.ingest_many([folder], jobs=jobs), files)
+        first, *others = sorted(folder.iterdir())
+        registry.ingest_many([first])
+        return _timed(lambda: registry.ingest_many(others, jobs=jobs), len(others))
 
 
 def _timed(work: Callable[[], object], files: int) -> Measured:
@@ -219,19 +214,23 @@ def _cpu() -> float:
     return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
-def main(what: str, jobs: str, home: str, folder: str) -> None:
-    """Do one thing alone, and print its times as JSON."""
-    files = sorted(Path(folder).iterdir())
-    if what == WHOLE:
-        found = _whole(Path(home), Path(folder), int(jobs))
-    else:
-        does = {OURS: _ours, FROZEN: _frozen, PHASH: _phash, PARTS: _parts}
-        work = does[what]
+def main(folder: Path, place: Path, jobs: int, slow: int) -> dict[str, Measured]:
+    """Do everything with the files of a folder; the first of them loads what is loaded late.
+
+    Without `jobs`, nothing is done by several processes.
+    """
+    files = sorted(folder.iterdir())
+    found = {}
+    for what, work in {OURS: _ours, FROZEN: _frozen, PHASH: _phash, PARTS: _parts}.items():
         work(files[:1])
-        chosen = files[1 : 1 + _SLOW] if what == PARTS else files[1:]
-        found = _timed(lambda: work(chosen), len(chosen))
-    print(json.dumps({"cpu": found.cpu, "wall": found.wall}))
+        chosen = files[1 : 1 + slow] if what == PARTS else files[1:]
+        found[what] = _timed(partial(work, chosen), len(chosen))
+    found[WHOLE] = _whole(place / WHOLE, folder, 1)
+    if jobs:
+        found[MANY] = _whole(place / MANY, folder, jobs)
+    return found
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    times = main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    print(json.dumps({what: asdict(found) for what, found in times.items()}))
