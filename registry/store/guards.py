@@ -37,8 +37,12 @@ _NOTE_REMOVAL = f"""
     VALUES (OLD.id, coalesce((SELECT max(id) FROM {_PRINTS}), 0));
   DELETE FROM fingerprint_blocks WHERE name = OLD.name AND first <= OLD.id AND last =
     (SELECT min(last) FROM fingerprint_blocks WHERE name = OLD.name AND last >= OLD.id);
+  DELETE FROM fingerprint_blocks WHERE last > coalesce((SELECT max(id) FROM {_PRINTS}), 0);
 """  # noqa: S608  # names are ours
-"""An index reads what went, and what had it packed goes with it."""
+"""An index reads what went, and what had it packed goes with it.
+
+So does what covers row ids that SQLite hands out again: a new row there would be passed over.
+"""
 _CHANGES_PRINT = f"UPDATE OF id, sha256, name, value ON {_PRINTS}"
 _FUNCTIONS = {
     _REFUSE: _REFUSE_BODY,

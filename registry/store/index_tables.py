@@ -16,7 +16,12 @@ class FingerprintBlockRow(SQLModel, table=True):
     __tablename__ = "fingerprint_blocks"
 
     name: str = Field(primary_key=True)
-    last: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False}, sa_type=BIG_INT)
+    last: int = Field(
+        primary_key=True,
+        index=True,
+        sa_column_kwargs={"autoincrement": False},
+        sa_type=BIG_INT,
+    )
     first: int = Field(sa_type=BIG_INT)
     size: int
     data: bytes

@@ -219,6 +219,17 @@ def test_a_removed_row_takes_its_block_along_and_comes_back_nowhere(opener: Open
     assert len(refreshed(opener(), name)) == 18
 
 
+def test_row_ids_that_are_handed_out_again_are_read_again(opener: Open) -> None:
+    engine = opener()
+    store(engine, [b"\xff" * 32] * 3)
+    pack_all(engine)  # what covers these ids holds no row of another name
+    remove(engine, 1, 2)
+    store(engine, [bytes(32)] * 2, first=7, name=PARTS)
+    assert refreshed(opener(), PARTS).search(bytes(32), 0) == [
+        (hit, 0) for hit in sorted((digest(7).hex(), digest(8).hex()))
+    ]
+
+
 @pytest.mark.usefixtures("small")
 def test_a_start_reads_the_blocks_and_not_their_rows(
     opener: Open, monkeypatch: pytest.MonkeyPatch

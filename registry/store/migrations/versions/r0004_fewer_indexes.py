@@ -41,6 +41,7 @@ def _index_tables() -> None:
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
     )
+    op.create_index("ix_fingerprint_blocks_last", "fingerprint_blocks", ["last"])
     op.create_table(
         "fingerprint_removals",
         sa.Column("seq", _big(), primary_key=True),
