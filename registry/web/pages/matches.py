@@ -115,7 +115,7 @@ def chance(match: Match) -> str:
 
 def _floor(number: float) -> int:
     """Return a number with one digit that counts, rounded down: a bound has no more to say."""
-    ten = 10 ** (len(str(int(number))) - 1)
+    ten: int = 10 ** (len(str(int(number))) - 1)
     return int(number) // ten * ten
 
 
