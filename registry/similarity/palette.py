@@ -35,7 +35,7 @@ def palette_of(flat: Image.Image) -> bytes:
 
     some = flat.resize((_SAMPLES, _SAMPLES), Image.Resampling.NEAREST)
     small = some.resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    few = small.quantize(MOST, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = small.quantize(MOST, method=Image.Quantize.MAXCOVERAGE)
     colours, areas = bytes(few.getpalette() or ()), few.histogram()
     found = sorted(((areas[n], colours[3 * n : 3 * n + 3]) for n in range(MOST)), reverse=True)
     shares = ((round(100 * area / _SIDE**2), colour) for area, colour in found)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from registry.similarity.features import THUMBNAIL_SIDE
+
 if TYPE_CHECKING:
     from PIL import Image
 
-SIDE = 320
+SIDE = THUMBNAIL_SIDE
 """Longest side, pixels; a smaller picture keeps its size."""
 _QUALITY = 60
 
@@ -25,8 +27,8 @@ def shrunk(grey: Image.Image) -> Image.Image:
     return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
 
 
-def thumbnail_of(small: Image.Image) -> bytes:
-    """Return what `shrunk` gave as a JPEG."""
+def thumbnail_of(grey: Image.Image) -> bytes:
+    """Return a picture's luma, or what `shrunk` made of it, as a JPEG that small."""
     stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=_QUALITY)
+    shrunk(grey).save(stream, "JPEG", quality=_QUALITY)
     return stream.getvalue()

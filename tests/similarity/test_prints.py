@@ -31,7 +31,6 @@ from registry.similarity.palette import PALETTE, Colour, colours_in
 from registry.similarity.pdq import PDQ, pdq_of
 from registry.similarity.prints import BLACK, Prints, algorithms, prints_of
 from registry.similarity.query import query_of
-from registry.similarity.thumbs import SIDE
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -247,7 +246,7 @@ def test_no_shape_is_too_strange(size: tuple[int, int], encode: Encode) -> None:
     assert (made.width, made.height) == size
     assert made.thumbnail is not None
     small = Image.open(io.BytesIO(made.thumbnail))
-    assert (small.mode, max(small.size)) == ("L", min(SIDE, max(size)))
+    assert (small.mode, max(small.size)) == ("L", min(320, max(size)))
 
 
 # ---------------------------------------------------------------- animations
