@@ -82,7 +82,10 @@ search = with_default("search", find_assets)
 
 
 @search.command("fields", cls=Verb)
-def fields(json: Json = False) -> None:
+def fields(
+    home: Home = None,  # noqa: ARG001  # every verb takes it; fields are the same in all
+    json: Json = False,
+) -> None:
     """List what can be searched for, with examples.
 
     For example:
