@@ -26,6 +26,7 @@ from registry.factory import assemble, create_registry
 from registry.sdk import Registry
 from registry.settings import Limits, load_settings
 from registry.similarity.decode import open_image
+from registry.similarity.fingerprints import luma_of, value_of
 from registry.similarity.hits import WHOLE
 from registry.similarity.indexes import index_of
 from registry.similarity.pdq import PDQ, pdq_of
@@ -104,7 +105,8 @@ def measure(place: Path, size: Size) -> Subject:
     home = place / "home"
     create_registry(home, name="bench").close()
     with Registry(assemble(load_settings(home))) as registry:
-        sources = [_registered(registry, place, picture) for picture in held_out]
+        registered = [_registered(registry, place, picture) for picture in held_out]
+        sources = [source for source in registered if value_of(luma_of(source.image))]
         engine = registry.log.engine
         _store(engine, fillers)
         few = _outcomes(registry, sources, fillers, TRANSFORMS)
@@ -112,7 +114,7 @@ def measure(place: Path, size: Size) -> Subject:
         many = _outcomes(registry, sources[:: size.bank_large_every], fillers, TRANSFORMS)
     return Subject(
         title="Look-up of pictures that were changed",
-        setting=_setting(size, sources, few, many),
+        setting=_setting(size, len(sources), len(registered), few, many),
         rows=(*_rows(few, many, size), *_mistakes(few, many, size)),
         bars=tuple(_bars(few, size)),
     )
@@ -339,11 +341,12 @@ def _percent(found: Sequence[bool]) -> str:
 
 
 def _setting(
-    size: Size, sources: Sequence[Source], few: Sequence[Outcome], many: Sequence[Outcome]
+    size: Size, used: int, given: int, few: Sequence[Outcome], many: Sequence[Outcome]
 ) -> str:
     photographs = "scikit-learn's" if size.pictures_from is None else "of the held-out half"
     return (
-        f"{len(sources)} pictures (photographs {photographs}, {size.generated} of the demo model), "
+        f"{used} of {given} pictures (photographs {photographs}, {size.generated} of the demo "
+        "model; the others are too flat to be fingerprinted: found by bytes and pixels alone), "
         f"{len(TRANSFORMS)} changes at random places, seed {SEED}: {len(few):,} queries among "
         f"{size.bank:,} assets, all others crops of other pictures; {len(many):,} of them among "
         f"{size.bank_large:,}, the further ones around those crops. Found means the verdict "
