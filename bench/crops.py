@@ -121,6 +121,8 @@ def corners_around(values: Sequence[bytes], count: int, seed: int) -> Iterator[R
     """Yield keys of corners as `around` does: half of one crop's, the others of any crops."""
     rng = np.random.default_rng(seed)
     whole = [value for value in values if len(value) == _PART * 8]
+    if not whole:
+        return
     pool = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1, _KEYS)
     for start in range(0, count, _BATCH):
         size = min(_BATCH, count - start)

@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from sqlalchemy import Engine
 
-from bench import crops, inputs
+from bench import crops
 from bench.crops import Crop
 from bench.harness import Bar, Row, Size, Subject
 from bench.transforms import GROUPS, TRANSFORMS, Transform, saved
@@ -124,8 +124,8 @@ def _pictures(size: Size) -> tuple[list[Image.Image], list[Path | Image.Image]]:
     """Return the pictures to look up, and those that only fill the banks."""
     folder = size.pictures_from
     if folder is None:
-        samples = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-        return samples[: size.looked_up], [inputs.picture(seed, 256) for seed in range(4)]
+        looked_up, other = (Image.fromarray(pixels) for pixels in load_sample_images().images)
+        return [looked_up], [other]
     paths = sorted(folder.glob("*.jpg"))
     chosen = [path for path in paths if not is_tuning(path.name)]
     chosen = chosen[:: max(1, len(chosen) // size.looked_up)][: size.looked_up]
