@@ -12,7 +12,7 @@ from bench.harness import Bar, Row, Size, Subject, median_ms, timed
 from registry import create_registry
 from registry.settings import Limits
 from registry.similarity.decode import open_image
-from registry.similarity.fingerprints import fingerprint
+from registry.similarity.prints import prints_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,9 +55,10 @@ def measure(place: Path, size: Size) -> Subject:
 def _fingerprinted(generation: Generation, picture: Image) -> Generation:
     """Do what an adapter does: fingerprint the picture that it still holds."""
     (output,) = generation.outputs
-    made = fingerprint(output.data, Limits(), image=picture)
-    values = () if made is None else (made,)
-    return replace(generation, outputs=(replace(output, fingerprints=values),))
+    made = prints_of(output.data, Limits(), image=picture)
+    (small,) = made.thumbnails
+    found = replace(output, fingerprints=made.values, thumbnail=small)
+    return replace(generation, outputs=(found,))
 
 
 def _subject(size: Size, values: list[float], file_bytes: int) -> Subject:

@@ -11,7 +11,7 @@ from registry.cli.options import Home, Json
 from registry.cli.recovery import retry
 from registry.errors import InputError
 
-catalog = subcommands("Rebuild the catalog; make fingerprints; declare and list models.")
+catalog = subcommands("Rebuild the catalog; make fingerprints; list models.")
 mirror = subcommands("Feed MLflow and the vault; see what is waiting.")
 
 Targets = Annotated[
