@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from registry.similarity.features import Features
+from registry.similarity.features import ASSET_FEATURES, Features, features_of
+from registry.similarity.overlap import likeness
 from registry.similarity.segments import grey_of
 from registry.similarity.thumbs import thumbnail_of
-from registry.similarity.verify import MIN_INLIERS, Geometry, Probe, agreement
+from registry.similarity.verify import MIN_INLIERS, Geometry, Probe, place_of
 
 TURNS = Image.Transpose
 BOX = (0.2, 0.3, 0.7, 0.9)
@@ -105,8 +107,9 @@ def scattered(count: int) -> Any:
 
 def test_corners_that_agree_on_a_place_are_counted() -> None:
     points = scattered(40)
-    found = agreement(features(points / 2, 160), features(points))
-    assert found == Geometry(40, False, 0.0, 1.0, (0.0, 0.0, 1.0, 1.0))
+    found = place_of(features(points / 2, 160), features(points))
+    assert found is not None
+    assert found.geometry(mirrored=False) == Geometry(40, False, 0.0, 1.0, (0.0, 0.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +122,38 @@ def test_corners_that_agree_on_a_place_are_counted() -> None:
     ],
 )
 def test_corners_that_could_agree_by_chance_are_refused(points: Any) -> None:
-    assert agreement(features(points), features(points)) is None
+    assert place_of(features(points), features(points)) is None
 
 
 @pytest.mark.parametrize("factor", [0.05, 12.0])
 def test_a_part_that_is_far_too_large_or_too_small_is_refused(factor: float) -> None:
     points = scattered(40)
-    assert agreement(features(points * factor, 4000), features(points)) is None
+    assert place_of(features(points * factor, 4000), features(points)) is None
+
+
+def test_two_things_in_one_place_are_not_one(
+    photographs: tuple[Image.Image, ...], drawn: Callable[..., Image.Image]
+) -> None:
+    place, thing = photographs
+    one, other = place.copy(), place.copy()
+    box = (round(place.width * 0.3), 0)
+    one.paste(thing.resize((place.width - box[0], place.height)), box)
+    other.paste(drawn(5, place.height, 9).resize((place.width - box[0], place.height)), box)
+    corners = [features_of(np.asarray(grey_of(one_of)), ASSET_FEATURES) for one_of in (one, other)]
+    assert place_of(*corners) is not None  # what is around them is the same
+    assert Probe(one).against(thumb(other)) is None
+    assert Probe(one).against(thumb(one)) is not None
+
+
+def test_what_both_show_is_compared_cell_by_cell(photographs: tuple[Image.Image, ...]) -> None:
+    grey = np.asarray(grey_of(photographs[0]))
+    same = np.eye(2, 3)
+    assert likeness(grey, grey, same) == 1.0
+    assert likeness(grey // 2 + 60, grey, same) == 1.0  # paler
+    assert likeness(255 - grey, grey, same) == 0.0
+    assert likeness(np.full_like(grey, 90), np.full_like(grey, 91), same) == 0.0
+    half = grey.copy()
+    half[:, grey.shape[1] // 2 :] = 255 - half[:, grey.shape[1] // 2 :]
+    assert 0.3 < likeness(half, grey, same) < 0.7
+    away = np.array([[1.0, 0.0, 10_000.0], [0.0, 1.0, 0.0]])
+    assert likeness(grey, grey, away) == 0.0
