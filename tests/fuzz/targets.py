@@ -405,7 +405,14 @@ def _tar(data: bytes) -> None:
 
 
 def _sidecars(data: bytes) -> None:
-    for name in ("blobs", "cosignatures", "fingerprints", "mirror-state", "thumbnails", "witnessed-logs"):
+    for name in (
+        "blobs",
+        "cosignatures",
+        "fingerprints",
+        "mirror-state",
+        "thumbnails",
+        "witnessed-logs",
+    ):
         try:
             sidecars.parse(name, data)
         except GenopsError:
