@@ -59,7 +59,8 @@ def export(
     Beside any writer: what was recorded after the export began is not in it. Without `blobs`,
     they are listed and left out, and so are thumbnails; without `texts`, the encrypted texts are.
     Equal registries give equal bytes. Raises InputError (`transfer.exists`), IntegrityError
-    (`log.altered`, `vault.altered`), MaterialError (`material.missing`); nothing is left behind then.
+    (`log.altered`, `vault.altered`), MaterialError (`material.missing`); then nothing is
+    left behind.
     """
     path = Path(target).expanduser().absolute()
     if path.suffix != TAR_SUFFIX:
