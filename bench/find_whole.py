@@ -93,8 +93,14 @@ def _rows(registry: Registry, queries: dict[str, list[bytes]], searches: int) ->
 def _show(engine: Engine, data: bytes, thumbnail: bytes) -> None:
     """Give a thumbnail to each candidate of a query that has none: in a library, all have."""
     query = query_of(data, Limits())
-    probe = Probe(query.image)
-    found = hits.by_votes(vote_index_of(engine), lambda side: probe.keys(mirrored=side))
+    probe, votes = Probe(query.image), vote_index_of(engine)
+    sides = {"": False, "mirrored": True}
+    found = hits.by_votes(
+        {
+            name: votes.search(probe.keys(mirrored=side), hits.MOST_VOTED)
+            for name, side in sides.items()
+        }
+    )
     found += hits.parts(index_of(engine, (SEGMENTS,)), query.segments, hits.NEAR_BITS)
     found += hits.whole(index_of(engine, hits.WHOLE), query.variants, RADIUS)
     with write(engine) as conn:

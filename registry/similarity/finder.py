@@ -6,7 +6,8 @@ A look-alike is a suspicion with an expected number of false ones, never evidenc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ from registry.store.transaction import read
 
 RADIUS = 62
 """Largest distance that is searched for unless the caller says otherwise."""
+_SIDES = 2
+"""A query's corners are looked for as they are and mirrored, at the same time."""
 MOST_MATCHES = 200
 """Most look-alikes of one bank in an answer; a note says when there were more."""
 
@@ -236,6 +239,14 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
 
 def _hits(asked: _Asked, query: Query, place: Shelf, probe: Probe, answer: _Answer) -> list[Hit]:
     """Search a bank by all fingerprints, and count what was compared."""
+    with ThreadPoolExecutor(_SIDES) as threads:
+        voted = _voted(place, probe, threads) if asked.corners else list
+        found = _hashed(asked, query, place, answer) + voted()
+    return hits.strongest_first(found)
+
+
+def _hashed(asked: _Asked, query: Query, place: Shelf, answer: _Answer) -> list[Hit]:
+    """Search a bank by hashes, of the whole picture and of its regions."""
     index = place.index(WHOLE)
     index.refresh()
     answer.compared += len(index)
@@ -244,22 +255,21 @@ def _hits(asked: _Asked, query: Query, place: Shelf, probe: Probe, answer: _Answ
     parts.refresh()
     answer.compared += len(parts)
     found += hits.parts(parts, query.segments, asked.radius)
-    if asked.corners:
-        found += _voted(place, probe)
     if not isinstance(place, Assets) and query.pdq is not None:
         listed = place.index((PDQ, said.PDQ_LISTED))
         listed.refresh()
         answer.compared += len(listed)
         found += hits.by_pdq(listed, query.pdq, asked.radius)
-    return hits.strongest_first(found)
+    return found
 
 
-def _voted(place: Shelf, probe: Probe) -> list[Hit]:
+def _voted(place: Shelf, probe: Probe, threads: Executor) -> Callable[[], list[Hit]]:
+    """Begin to search a bank by corners, beside other searches."""
     votes = place.votes()
     votes.refresh()
     if not len(votes):
-        return []
-    return hits.by_votes(votes, lambda mirrored: probe.keys(mirrored=mirrored))
+        return list
+    return hits.votes_of(votes, lambda mirrored: probe.keys(mirrored=mirrored), threads)
 
 
 def _query_digests(asked: _Asked) -> tuple[str, Sequence[bytes], str | None]:

@@ -6,7 +6,7 @@ Searches indexes; knows neither what a distance means nor who put a fingerprint 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -124,19 +124,29 @@ def nearest_stored(
     return {sha256: (name, frame) for sha256, (_, _, name, frame) in best.items()}
 
 
-def by_votes(index: Voted, keys: Callable[[bool], Any]) -> list[Hit]:
-    """Return what shares most corners with the query, each asset by its best transform.
+def votes_of(
+    index: Voted, keys: Callable[[bool], Any], threads: Executor
+) -> Callable[[], list[Hit]]:
+    """Begin to look for what shares corners with the query; the result gives `by_votes` of it.
 
-    `keys` computes those of the query, as it is and mirrored; both sides are looked for at once.
+    `keys` computes those of the query, as it is and mirrored; OpenCV and numpy let other threads
+    run meanwhile.
     """
-    sides = {"": False, "mirrored": True}
-    with ThreadPoolExecutor(len(sides)) as threads:  # OpenCV and numpy let other threads run
-        found = threads.map(lambda side: index.search(keys(side), MOST_VOTED), sides.values())
-        scored = [
-            (score, sha256, transform)
-            for transform, answer in zip(sides, found, strict=True)
-            for sha256, score in answer
-        ]
+
+    def side(mirrored: bool) -> list[tuple[str, float]]:
+        return index.search(keys(mirrored), MOST_VOTED)
+
+    begun = {"": threads.submit(side, False), "mirrored": threads.submit(side, True)}
+    return lambda: by_votes({transform: found.result() for transform, found in begun.items()})
+
+
+def by_votes(found: Mapping[str, Sequence[tuple[str, float]]]) -> list[Hit]:
+    """Return what shares most corners with the query, each asset by its best transform."""
+    scored = [
+        (score, sha256, transform)
+        for transform, answer in found.items()
+        for sha256, score in answer
+    ]
     best: dict[str, tuple[float, str]] = {}
     for score, sha256, transform in sorted(scored, key=lambda one: (-one[0], one[1])):
         best.setdefault(sha256, (score, transform))

@@ -18,7 +18,7 @@ from registry.similarity.fingerprints import (
     flattened,
     pixels_digest,
 )
-from registry.similarity.segments import segments_of
+from registry.similarity.segments import both_sides_of
 from registry.similarity.variants import variants
 
 if TYPE_CHECKING:
@@ -51,12 +51,10 @@ class Query:
 
 def query_of(data: bytes, limits: ImageLimits) -> Query:
     """Compute all that is looked for of a picture. Raises InputError as `open_image` does."""
-    from PIL import ImageOps  # noqa: PLC0415  # heavy: only with a picture
-
     image = open_image(data, limits, least=DRAFT_SIDE)
     grey = flattened(image).convert("L")
     looked_for = dict(variants(image)) | dict(_frames(data, limits, image))
-    parts = {"": segments_of(grey), "mirrored": segments_of(ImageOps.mirror(grey))}
+    parts = both_sides_of(grey)
     checked = pdq.pdq_of(grey) if "" in looked_for else None
     return Query(
         sha256_hex(data),

@@ -6,10 +6,10 @@ After Steinebach, Liu, Yannikos, "Efficient Cropping-Resistant Robust Image Hash
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.similarity.fingerprints import EDGE, value_of
+from registry.similarity.fingerprints import EDGE, phash_of, value_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,15 +37,32 @@ def segments_of(image: Image.Image) -> tuple[bytes, ...]:
     Empty where no region has enough to recognise. The picture as a whole is among them only where
     a region reaches from edge to edge.
     """
+    return tuple(value for value, _ in _hashed(image))
+
+
+def both_sides_of(image: Image.Image) -> Mapping[str, tuple[bytes, ...]]:
+    """Return `segments_of` a picture under "", and of its regions mirrored under `mirrored`."""
+    from PIL import ImageOps  # noqa: PLC0415  # heavy: only with a picture
+
+    found = list(_hashed(image))
+    return {
+        "": tuple(value for value, _ in found),
+        "mirrored": tuple(phash_of(ImageOps.mirror(luma)) for _, luma in found),
+    }
+
+
+def _hashed(image: Image.Image) -> Iterator[tuple[bytes, Image.Image]]:
+    """Yield the regions' hashes, no two alike, and the luma that each is of."""
     grey = grey_of(image)
-    found: list[bytes] = []
+    found: set[bytes] = set()
     for box in boxes_of(grey):
-        value = value_of(_luma(grey, box))
+        luma = _luma(grey, box)
+        value = value_of(luma)
         if value is not None and value[0] not in found:
-            found.append(value[0])
+            found.add(value[0])
+            yield value[0], luma
         if len(found) == MOST:
-            break
-    return tuple(found)
+            return
 
 
 def grey_of(image: Image.Image) -> Image.Image:

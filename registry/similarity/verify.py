@@ -78,6 +78,7 @@ class Probe:
     def __init__(self, image: Image.Image) -> None:
         """Keep a decoded picture, of any size and mode."""
         self._image = image
+        self._sizes: dict[int, Any] = {}
 
     def against(self, thumbnail: bytes, *, mirrored: bool | None = None) -> Geometry | None:
         """Compare the query with an asset's thumbnail: as it is, mirrored, or by default both.
@@ -106,8 +107,7 @@ class Probe:
 
         found = [looked_for(self._features(mirrored), _VOTES)]
         for side, count in _VOTING:
-            small = shrunk(self._grey, side)
-            features = features_of(_mirrored(small) if mirrored else small, count)
+            features = features_of(self._shrunk(side, mirrored), count)
             found.append(looked_for(features, _VOTES))
         return np.concatenate(found)
 
@@ -119,8 +119,7 @@ class Probe:
         place = place_of(self._features(mirrored), asset)
         if place is None:
             return None
-        shown = _mirrored(self._small) if mirrored else self._small
-        if likeness(shown, grey, place.matrix) < LEAST_LIKENESS:
+        if likeness(self._shrunk(QUERY_SIDE, mirrored), grey, place.matrix) < LEAST_LIKENESS:
             return None
         return place.geometry(mirrored=mirrored)
 
@@ -128,17 +127,19 @@ class Probe:
     def _grey(self) -> Image.Image:
         return grey_of(self._image)
 
-    @cached_property
-    def _small(self) -> Any:
-        return shrunk(self._grey, QUERY_SIDE)
+    def _shrunk(self, side: int, mirrored: bool) -> Any:
+        """Return the query with at most so many pixels a side, mirrored or not."""
+        if side not in self._sizes:
+            self._sizes[side] = shrunk(self._grey, side)
+        return _mirrored(self._sizes[side]) if mirrored else self._sizes[side]
 
     @cached_property
     def _plain(self) -> Features:
-        return features_of(self._small, _QUERY_FEATURES)
+        return features_of(self._shrunk(QUERY_SIDE, mirrored=False), _QUERY_FEATURES)
 
     @cached_property
     def _turned(self) -> Features:
-        return features_of(_mirrored(self._small), _QUERY_FEATURES)
+        return features_of(self._shrunk(QUERY_SIDE, mirrored=True), _QUERY_FEATURES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from registry.similarity.fingerprints import luma_of, value_of
-from registry.similarity.segments import MOST, boxes_of, grey_of, segments_of
+from registry.similarity.segments import MOST, both_sides_of, boxes_of, grey_of, segments_of
 
 TEMPLE = (
     "9d0aa8f742f487234c1fbb1826bd380ce7f2cceef0af87313f0167b8d80cc09e",
@@ -78,3 +78,15 @@ def test_what_is_transparent_is_white() -> None:
     clear = Image.merge("LA", (page, page.point(lambda level: 0 if level == 255 else 255)))
     assert grey_of(clear).tobytes() == page.tobytes()
     assert segments_of(clear) == segments_of(page)
+
+
+def test_mirrored_regions_are_those_of_the_mirrored_picture(
+    photographs: tuple[Image.Image, ...],
+) -> None:
+    for photograph in photographs:
+        found = both_sides_of(photograph)
+        assert found[""] == segments_of(photograph)
+        theirs = segments_of(ImageOps.mirror(photograph))
+        assert len(found["mirrored"]) == len(found[""])
+        for value in found["mirrored"]:
+            assert min(bits_apart(value, other) for other in theirs) <= 16
