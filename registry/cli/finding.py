@@ -77,7 +77,7 @@ def find_file(
     For example:
       genops find downloaded.jpg
       genops find screenshot.png --bank registered --bank competitors --json
-      genops find deliveries/ --bank blocked --fail-on probable --lines > found.jsonl
+      genops find deliveries/ --bank blocked --fail-on probable --lines
     """
     from registry.cli.opening import opened
 

@@ -119,10 +119,10 @@ def test_the_command_line_tells_of_a_full_disk(disk: Path, tmp_path: Path) -> No
 
 def test_a_limit_on_file_sizes_is_told_and_loses_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    before, file = make(home), picture(tmp_path, size=100_000)
+    before, file = make(home), picture(tmp_path, size=60_000)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     program = "import sys; from registry.cli.main import main; sys.exit(main())"
-    for size, code in ((60_000, "vault.unwritable"), (120_000, "database.io")):
+    for size, code in ((40_000, "vault.unwritable"), (80_000, "database.io")):
         limited = subprocess.run(
             [sys.executable, "-c", program, "record", str(file), "--home", str(home)],
             cwd=ROOT,

@@ -298,7 +298,16 @@ class RawFile:
                 self._path.with_name(self._path.name + suffix).unlink()
 
 
-UNCHECKED = {"fingerprints", "outbox", "mirror_state", "witnessed_logs"}
+UNCHECKED = {
+    "fingerprint_blocks",
+    "fingerprint_removals",
+    "fingerprints",
+    "mirror_state",
+    "outbox",
+    "saved_searches",
+    "thumbnails",
+    "witnessed_logs",
+}
 """Sidecars that nothing on the log speaks of: losing them costs look-ups and copies."""
 
 
