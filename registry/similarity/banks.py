@@ -181,20 +181,20 @@ def refuted(
 
     The newest verdict that is believed counts; none refutes a match by equal digests.
     """
-    return {pair for pair, yes in _said(conn, sha256, values, pixels).items() if not yes}
+    return {pair for pair, yes in verdicts(conn, sha256, values, pixels).items() if not yes}
 
 
 def confirmed(
     conn: Connection, sha256: str, values: Iterable[bytes] = (), pixels: str | None = None
 ) -> set[Pair]:
     """Return the matches that a person confirmed; as `refuted`."""
-    return {pair for pair, yes in _said(conn, sha256, values, pixels).items() if yes}
+    return {pair for pair, yes in verdicts(conn, sha256, values, pixels).items() if yes}
 
 
-def _said(
-    conn: Connection, sha256: str, values: Iterable[bytes], pixels: str | None
+def verdicts(
+    conn: Connection, sha256: str, values: Iterable[bytes] = (), pixels: str | None = None
 ) -> dict[Pair, bool]:
-    """Return the newest believed verdict on each match of a query."""
+    """Return whether each match of a query was confirmed or refuted; both as `refuted` has it."""
     same = [_VERDICTS.c.query == bytes.fromhex(sha256)]
     if listed := sorted(set(values)):
         same.append(_VERDICTS.c.value.in_(listed))

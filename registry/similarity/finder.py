@@ -79,6 +79,32 @@ class _Asked:
         return None if self.query is None else self.query.pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What people said of matches of the query, in all banks, and what known false ones are near.
+
+    `verdicts` tells of each match whether it was confirmed, or else refuted.
+    """
+
+    verdicts: Mapping[said.Pair, bool]
+    negatives: Sequence[said.NearNegative]
+
+    def confirmed(self, place: Shelf) -> set[tuple[str, str]]:
+        """Return the candidates and kinds that were confirmed in a bank."""
+        return self._pairs(place, confirmed=True)
+
+    def refuted(self, place: Shelf) -> set[tuple[str, str]]:
+        """Return the candidates and kinds that were refuted in a bank."""
+        return self._pairs(place, confirmed=False)
+
+    def _pairs(self, place: Shelf, *, confirmed: bool) -> set[tuple[str, str]]:
+        return {
+            (candidate, kind)
+            for (bank, candidate, kind), yes in self.verdicts.items()
+            if bank == place.name and yes is confirmed
+        }
+
+
 @dataclass(slots=True)
 class _Answer:
     """What one bank gave: matches and notes, and how many stored values were compared."""
@@ -147,7 +173,9 @@ def find_stored(
 
 
 def _answered(asked: _Asked, places: Sequence[Shelf]) -> FindResult:
-    answers = [_in_bank(asked, place) for place in places]
+    heard, query = _heard(asked), asked.query
+    probe = Probe(query.image) if query is not None and query.fingerprintable else None
+    answers = [_in_bank(asked, heard, probe, place) for place in places]
     matches = sorted((match for answer in answers for match in answer.matches), key=_certainty)
     return FindResult(
         tuple(matches),
@@ -177,17 +205,26 @@ def _examined(
     return query, (*((f"the file {misnamed}",) if misnamed else ()), *query.notes)
 
 
-def _in_bank(asked: _Asked, place: Shelf) -> _Answer:
+def _heard(asked: _Asked) -> _Heard:
+    plain = asked.values.get("")
+    same = [] if plain is None else [plain]
+    with read(asked.engine) as conn:
+        verdicts = said.verdicts(conn, asked.sha256, same, asked.pixels)
+    negatives = said.negatives(asked.engine, asked.values.values(), WHOLE, asked.now_ms)
+    return _Heard(verdicts, negatives)
+
+
+def _in_bank(asked: _Asked, heard: _Heard, probe: Probe | None, place: Shelf) -> _Answer:
     """Return what is equal to the query in one bank, then what looks or reads like it."""
     shown = None if asked.query is None else MEDIA_TYPES.get(asked.query.image.format or "")
     with read(asked.engine) as conn:
         same = place.same(conn, asked.sha256, asked.pixels, shown)
     answer = _Answer([_equal(place, one) for one in same])
     taken = {one.sha256 for one in same}
-    if asked.query is not None and asked.query.fingerprintable:
-        _add_alike(asked, asked.query, place, taken, answer)
+    if asked.query is not None and probe is not None:
+        _add_alike(asked, heard, asked.query, probe, place, taken, answer)
     elif isinstance(place, Assets):
-        _add_texts(asked, place, taken, answer)
+        _add_texts(asked, heard, place, taken, answer)
     return answer
 
 
@@ -203,13 +240,19 @@ def _equal(place: Shelf, one: Same) -> Match:
     )
 
 
-def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answer: _Answer) -> None:
-    probe = Probe(query.image)
+def _add_alike(
+    asked: _Asked,
+    heard: _Heard,
+    query: Query,
+    probe: Probe,
+    place: Shelf,
+    taken: set[str],
+    answer: _Answer,
+) -> None:
+    confirmed, refuted = heard.confirmed(place), heard.refuted(place)
     found = [hit for hit in _hits(asked, query, place, probe, answer) if hit.sha256 not in taken]
     with read(asked.engine) as conn:
         holders = place.holders(conn, [hit.sha256 for hit in found])
-        refuted = _pairs(said.refuted(conn, *_query_digests(asked)), place)
-        confirmed = _pairs(said.confirmed(conn, *_query_digests(asked)), place)
         left = [hit for hit in found if hit.sha256 in holders]
         kept = [hit for hit in left if (hit.sha256, hit.kind) not in refuted]
         judged = judge(conn, kept, probe, asked.calibration)
@@ -217,12 +260,11 @@ def _add_alike(asked: _Asked, query: Query, place: Shelf, taken: set[str], answe
             hit.sha256: query.variants[hit.transform] for hit in kept if hit.name == PHASH256
         }
         names = hits.nearest_stored(place.values(conn, looked_for), looked_for)
-    negatives = said.negatives(asked.engine, asked.values.values(), WHOLE, asked.now_ms)
     shown = [one for one in judged if one.verdict != "none" or _key(one) in confirmed]
     clear = [
         one
         for one in shown
-        if _key(one) in confirmed or said.lowered_by(one.hit.bits, negatives) is None
+        if _key(one) in confirmed or said.lowered_by(one.hit.bits, heard.negatives) is None
     ]
     matches = [_alike(place, one, holders[one.hit.sha256], names, confirmed) for one in clear]
     answer.matches += sorted(matches, key=_certainty)[:MOST_MATCHES]
@@ -272,15 +314,6 @@ def _voted(place: Shelf, probe: Probe, threads: Executor) -> Callable[[], list[H
     return hits.votes_of(votes, lambda mirrored: probe.keys(mirrored=mirrored), threads)
 
 
-def _query_digests(asked: _Asked) -> tuple[str, Sequence[bytes], str | None]:
-    plain = asked.values.get("")
-    return asked.sha256, [] if plain is None else [plain], asked.pixels
-
-
-def _pairs(pairs: set[said.Pair], place: Shelf) -> set[tuple[str, str]]:
-    return {(candidate, kind) for bank, candidate, kind in pairs if bank == place.name}
-
-
 def _key(one: Judged) -> tuple[str, str]:
     return one.hit.sha256, one.hit.kind
 
@@ -319,13 +352,14 @@ def _alike(
     )
 
 
-def _add_texts(asked: _Asked, place: Shelf, taken: set[str], answer: _Answer) -> None:
+def _add_texts(
+    asked: _Asked, heard: _Heard, place: Shelf, taken: set[str], answer: _Answer
+) -> None:
+    confirmed, refuted = heard.confirmed(place), heard.refuted(place)
     found = alike_texts(asked.engine, asked.data, asked.media_type)
     found = [one for one in found if one.sha256 not in taken]
     with read(asked.engine) as conn:
         holders = place.holders(conn, [one.sha256 for one in found])
-        refuted = _pairs(said.refuted(conn, asked.sha256), place)
-        confirmed = _pairs(said.confirmed(conn, asked.sha256), place)
     left = [one for one in found if one.sha256 in holders]
     kept = [one for one in left if (one.sha256, "text") not in refuted]
     answer.matches += [

@@ -79,6 +79,7 @@ class Probe:
         """Keep a decoded picture, of any size and mode."""
         self._image = image
         self._sizes: dict[int, Any] = {}
+        self._keys: dict[bool, Any] = {}
 
     def against(self, thumbnail: bytes, *, mirrored: bool | None = None) -> Geometry | None:
         """Compare the query with an asset's thumbnail: as it is, mirrored, or by default both.
@@ -103,6 +104,11 @@ class Probe:
 
         Features are taken at several sizes: a crop may be larger than the asset, or smaller.
         """
+        if mirrored not in self._keys:  # a query is looked for in several banks
+            self._keys[mirrored] = self._voting(mirrored)
+        return self._keys[mirrored]
+
+    def _voting(self, mirrored: bool) -> Any:
         import numpy as np  # noqa: PLC0415  # heavy: only with a picture
 
         found = [looked_for(self._features(mirrored), _VOTES)]
