@@ -193,12 +193,12 @@ class RemoteRegistry:
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[FoundFile]:
         """Look files up, and all in folders here; as `Registry.find_many`."""
-        from registry.workflows.ingest_folder.walking import Wanted  # noqa: PLC0415  # only here
         from registry.workflows.look_up_many import look_up_many  # noqa: PLC0415  # only here
 
-        wanted = Wanted(tuple(map(str, paths)), tuple(include), tuple(exclude), hidden)
         find = partial(self.find, radius=radius, banks=banks)
-        return look_up_many(find, wanted, progress=progress)
+        return look_up_many(
+            find, paths, include=include, exclude=exclude, hidden=hidden, progress=progress
+        )
 
     def gate(
         self, refs: Sequence[str | Path], *, policy: str = "default", record: bool = True

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from registry.cli.frame import Verb, with_default
-from registry.cli.options import Home, Json
+from registry.cli.options import Exclude, Home, Include, Json, Lines, check_one_answer
 from registry.core.look_up import STRONGEST_FIRST, FindVerdict
-from registry.errors import InputError
 
 if TYPE_CHECKING:
     from registry.sdk import Registry
@@ -50,17 +49,9 @@ def find_file(
         FailOn | None,
         typer.Option("--fail-on", help="End with 1 when a file comes to this verdict, or a surer."),
     ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Print a line of JSON for each file, as it is known.")
-    ] = False,
-    include: Annotated[
-        list[str] | None,
-        typer.Option("--include", metavar="GLOB", help="Only names or paths like this."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="No names or paths like this."),
-    ] = None,
+    lines: Lines = False,
+    include: Include = None,
+    exclude: Exclude = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -81,8 +72,7 @@ def find_file(
     """
     from registry.cli.opening import opened
 
-    if lines and json:
-        raise InputError("--lines and --json are two ways to answer; choose one", code="usage")
+    check_one_answer(lines=lines, json=json)
     wanted = banks or ["registered"]
     with opened(home) as registry:
         if len(paths) == 1 and not lines and not Path(paths[0]).is_dir():

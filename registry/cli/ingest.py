@@ -6,33 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from registry.cli.options import Campaign, Home, Json, Project
-from registry.errors import InputError
+from registry.cli.options import (
+    Campaign,
+    Exclude,
+    Home,
+    Include,
+    Json,
+    Lines,
+    Project,
+    check_one_answer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry.core.ingest_answers import FileOutcome, IngestReport
 
-Patterns = list[str]
-
 
 def ingest(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="Files, and folders with all below them.")
     ],
-    include: Annotated[
-        Patterns | None,
-        typer.Option(
-            "--include", metavar="GLOB", help="Only names or paths like this; may be repeated."
-        ),
-    ] = None,
-    exclude: Annotated[
-        Patterns | None,
-        typer.Option(
-            "--exclude", metavar="GLOB", help="No names or paths like this; may be repeated."
-        ),
-    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     hidden: Annotated[
         bool, typer.Option("--hidden", help="Names that begin with a dot, too.")
     ] = False,
@@ -52,9 +48,7 @@ def ingest(
         int | None,
         typer.Option("--jobs", metavar="N", min=1, help="Processes that read; else one a core."),
     ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Print a line of JSON for each file, as it is done.")
-    ] = False,
+    lines: Lines = False,
     note: Annotated[
         str, typer.Option("--note", metavar="TEXT", help="A remark on all of them, kept sealed.")
     ] = "",
@@ -81,8 +75,7 @@ def ingest(
     from registry.cli.progress import progress
     from registry.cli.render.ingest import ingested
 
-    if lines and json:
-        raise InputError("--lines and --json are two ways to answer; choose one", code="usage")
+    check_one_answer(lines=lines, json=json)
     with opened_here(home, "ingest", to_sign=not dry_run) as registry:
         with progress() as line:
             report = registry.ingest_many(

@@ -1,11 +1,18 @@
 """Verbs on matches: what a person says of what a look-up found."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry.cli.frame import Verb, subcommands
 from registry.cli.options import Home, Json, Limit, Offset
+
+if TYPE_CHECKING:
+    from registry.core.bank_answers import MatchVerdictView
+    from registry.sdk.banks import Banks
 
 match = subcommands("Confirm or refute what a look-up found.")
 
@@ -37,13 +44,7 @@ def confirm(
     For example:
       genops match confirm shot.png 3f2a9c81 --reason "our poster, in a shop"
     """
-    from registry.cli.opening import opened_here
-    from registry.cli.output import emit
-    from registry.cli.render.banks import verdict
-
-    with opened_here(home, "match", to_sign=True) as registry:
-        done = registry.banks.confirm(file, candidate, reason=reason, bank=bank)
-    emit(done, verdict, as_json=json)
+    _say(lambda banks: banks.confirm(file, candidate, reason=reason, bank=bank), home, json=json)
 
 
 @match.command("refute", cls=Verb)
@@ -63,12 +64,16 @@ def refute(
     For example:
       genops match refute mug.jpg 3f2a9c81 --bank theirs --reason "another mug"
     """
+    _say(lambda banks: banks.refute(file, candidate, reason=reason, bank=bank), home, json=json)
+
+
+def _say(said: Callable[[Banks], MatchVerdictView], home: str | None, *, json: bool) -> None:
     from registry.cli.opening import opened_here
     from registry.cli.output import emit
     from registry.cli.render.banks import verdict
 
     with opened_here(home, "match", to_sign=True) as registry:
-        done = registry.banks.refute(file, candidate, reason=reason, bank=bank)
+        done = said(registry.banks)
     emit(done, verdict, as_json=json)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from registry.errors import InputError
+
 Home = Annotated[
     str | None,
     typer.Option(
@@ -31,3 +33,22 @@ Limit = Annotated[
     int, typer.Option("--limit", metavar="N", min=1, help="Most rows, 1000 at the most.")
 ]
 Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Rows to skip.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include", metavar="GLOB", help="Only names or paths like this; may be repeated."
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="No names or paths like this; may be repeated."),
+]
+Lines = Annotated[
+    bool, typer.Option("--lines", help="Print a line of JSON for each file, as it is done.")
+]
+
+
+def check_one_answer(*, lines: bool, json: bool) -> None:
+    """Refuse to answer in two ways; raises InputError."""
+    if lines and json:
+        raise InputError("--lines and --json are two ways to answer; choose one", code="usage")

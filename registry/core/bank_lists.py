@@ -24,8 +24,9 @@ from registry.core.bank_lines import (
     label,
     object_of,
 )
+from registry.core.bank_predicates import entry_fields
 from registry.core.banks import MAX_PRINTS, hash_only_digest
-from registry.core.digests import is_sha256
+from registry.core.digests import asset_id, is_sha256
 from registry.core.fingerprint import FingerprintValue
 from registry.core.pdq_lists import read_csv, read_text, read_threatexchange
 from registry.core.times import format_time, parse_time
@@ -87,21 +88,9 @@ def header(bank: str, kind: str, origin: str, exported_ms: int) -> str:
 
 def line_of(entry: Listed) -> str:
     """Return an entry as a line of a list of ours."""
-    said = {
-        "id": f"sha256:{entry.sha256}",
-        "hashOnly": entry.hash_only,
-        "pixels": entry.pixels,
-        "fingerprints": {
-            value.name: {"value": value.value.hex(), "quality": value.quality}
-            for value in entry.prints
-        },
-        "owner": entry.owner,
-        "source": entry.source,
-        "expires": None if entry.expires_ms is None else format_time(entry.expires_ms),
-        "reason": entry.reason,
-    }
-    present = {name: value for name, value in said.items() if value is not None}
-    return json.dumps(present, ensure_ascii=False)
+    reason = {} if entry.reason is None else {"reason": entry.reason}
+    said = {"id": asset_id(entry.sha256)} | entry_fields(entry) | reason
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _ours(lines: Iterable[Line]) -> Iterator[Read]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from registry.core.bank_lines import Listed
 from registry.core.banks import BankKind, NewEntry, Said
 from registry.core.digests import asset_id, sha256_hex
 from registry.core.generation import Sealed
@@ -82,8 +83,12 @@ def match_verdict(
 
 
 def _entry(subject: str, entry: NewEntry) -> Predicate:
-    said: Predicate = {
-        "subject": subject,
+    return {"subject": subject} | entry_fields(entry) | {"reason": Sealed(entry.reason)}
+
+
+def entry_fields(entry: NewEntry | Listed) -> Predicate:
+    """Return what is plain of an entry, in records and lists alike; what is None is left out."""
+    said = {
         "hashOnly": entry.hash_only,
         "pixels": entry.pixels,
         "fingerprints": {
@@ -93,6 +98,5 @@ def _entry(subject: str, entry: NewEntry) -> Predicate:
         "owner": entry.owner,
         "source": entry.source,
         "expires": None if entry.expires_ms is None else format_time(entry.expires_ms),
-        "reason": Sealed(entry.reason),
     }
     return {name: value for name, value in said.items() if value is not None}

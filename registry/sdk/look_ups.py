@@ -52,12 +52,12 @@ class LookUps:
         as for `ingest_many`; `progress` is told the files that are done, and all. Raises
         InputError as `find` does for `radius` and `banks`, and `find.paths` without a path.
         """
-        from registry.workflows.ingest_folder.walking import Wanted
         from registry.workflows.look_up_many import look_up_many
 
-        wanted = Wanted(tuple(map(str, paths)), tuple(include), tuple(exclude), hidden)
         find = partial(self.find, radius=radius, banks=banks)
-        return look_up_many(find, wanted, progress=progress)
+        return look_up_many(
+            find, paths, include=include, exclude=exclude, hidden=hidden, progress=progress
+        )
 
     def calibrate_look_ups(
         self, *, banks: Sequence[str] = (), sample: int = 20_000, actor: str | None = None

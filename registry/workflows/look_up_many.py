@@ -7,7 +7,7 @@ no registry and loads nothing heavy.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,30 +29,38 @@ _DECODERS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, V
 
 
 def look_up_many(
-    find: Find, wanted: Wanted, *, at_once: int = AT_ONCE, progress: Progress | None = None
+    find: Find,
+    paths: Sequence[str | Path],
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    hidden: bool,
+    progress: Progress | None,
 ) -> Iterator[FoundFile]:
     """Yield what every file is, in the order of the paths and of the names below them.
 
-    Holds no more than twice `at_once` answers. A file that is missing, unreadable or no sound
-    picture gives a line with its `code`. Raises InputError (`find.paths`) without a path, and what
-    `find` raises that is no fault of a file, such as `find.bank` or UnavailableError.
+    `include`, `exclude` and `hidden` are as of `Wanted`. Holds a few answers at most. A file that
+    is missing, unreadable or no sound picture gives a line with its `code`. Raises InputError
+    (`find.paths`) without a path, and what `find` raises that is no fault of a file, such as
+    `find.bank` or UnavailableError.
     """
-    if not wanted.paths:
+    if not paths:
         raise InputError("no file or folder was named", code="find.paths")
+    wanted = Wanted(tuple(map(str, paths)), tuple(include), tuple(exclude), hidden)
     total = sum(1 for _ in _files(wanted)) if progress is not None else 0
-    for done, found in enumerate(_in_order(find, _files(wanted), at_once), 1):
+    for done, found in enumerate(_in_order(find, _files(wanted)), 1):
         if progress is not None:
             progress(done, max(done, total))
         yield found
 
 
-def _in_order(find: Find, files: Iterator[Found | Passed], at_once: int) -> Iterator[FoundFile]:
-    with ThreadPoolExecutor(at_once, thread_name_prefix="look-up") as pool:
+def _in_order(find: Find, files: Iterator[Found | Passed]) -> Iterator[FoundFile]:
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look-up") as pool:
         waiting: deque[Future[FoundFile]] = deque()
         try:
             for file in files:
                 waiting.append(pool.submit(_looked_up, find, file))
-                if len(waiting) > 2 * at_once:
+                if len(waiting) > 2 * AT_ONCE:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
