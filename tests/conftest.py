@@ -101,6 +101,18 @@ def registry(home: Path, database: str | None) -> Iterator[Registry]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry with one picture on record and another in a blocked bank; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("kept")
+    make_picture(2, 512).save(folder / "rival.png")
+    with create_registry(folder / "home", name="test", project="brand") as opened:
+        opened.record(make_generation(1))
+        opened.banks.create("rivals", kind="blocked", owner="legal")
+        opened.banks.add("rivals", [folder / "rival.png"], reason="theirs", source="shop")
+        yield opened
+
+
 @pytest.fixture
 def picture() -> Callable[..., Image.Image]:
     """Make a picture by seed."""

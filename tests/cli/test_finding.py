@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from registry.cli import schemas
-from registry.factory import create_registry
 from registry.sdk import Registry
-from tests.conftest import encode, make_generation, make_picture
+from tests.conftest import encode, make_picture
 
 Genops = Callable[..., Any]  # see conftest
 VALIDATOR = Draft202012Validator(json.loads(schemas.text("find")))
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with one picture on record, and another one in a blocked bank."""
-    folder = tmp_path_factory.mktemp("finding")
-    make_picture(2, 512).save(folder / "rival.png")
-    with create_registry(folder / "home", name="test", project="brand") as registry:
-        registry.record(make_generation(1))
-        registry.banks.create("rivals", kind="blocked", owner="legal")
-        registry.banks.add("rivals", [folder / "rival.png"], reason="theirs", source="shop")
-        yield registry
 
 
 @pytest.fixture

@@ -14,26 +14,13 @@ import pytest
 
 from registry.client import RemoteRegistry
 from registry.errors import InputError
-from registry.factory import create_registry
 from registry.sdk import Registry
 from registry.settings import Limits
-from tests.conftest import encode, make_generation, make_picture
+from tests.conftest import encode, make_picture
 from tests.test_client import Server
 
 LIMITS = Limits(upload_bytes=300_000, image_pixels=4_000_000)
 PNG = "image/png"
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with a picture on record, and another one in a blocked bank."""
-    folder = tmp_path_factory.mktemp("find")
-    make_picture(2, 512).save(folder / "rival.png")
-    with create_registry(folder / "home", name="test", project="brand") as registry:
-        registry.record(make_generation(1))
-        registry.banks.create("rivals", kind="blocked", owner="legal")
-        registry.banks.add("rivals", [folder / "rival.png"], reason="theirs", source="shop")
-        yield registry
 
 
 @pytest.fixture(scope="module")
