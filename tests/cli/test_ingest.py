@@ -69,7 +69,10 @@ def test_lines_are_json_one_a_file(ask: Genops, home: Path) -> None:
         }
 
 
-def test_a_report_for_people_names_what_failed_without_steering_the_terminal(ask: Genops) -> None:
+def test_a_report_for_people_names_what_failed_without_steering_the_terminal(
+    ask: Genops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # however long the folder's path is, no line is folded
     said = ask("good", "bad", "--dry-run").out
     assert "2 files would be registered" in said
     assert "[file.empty] is empty" in said
