@@ -24,9 +24,9 @@ from registry.similarity.calibrating import count_distances, count_passes
 from registry.similarity.calibrations import default
 from registry.similarity.certainty import Calibration, Distances, from_json, rate_of, to_json
 from registry.similarity.decode import open_image
-from registry.similarity.fingerprints import PHASH256, luma_of, value_of
+from registry.similarity.fingerprints import PHASH256, grey_of, luma_of, value_of
 from registry.similarity.pdq import PDQ, pdq_of
-from registry.similarity.segments import SEGMENTS, grey_of, segments_of
+from registry.similarity.segments import SEGMENTS, segments_of
 from registry.similarity.sources import Rows
 from registry.similarity.thumbs import thumbnail_of
 from registry.similarity.verify import VERIFIER, Probe

@@ -26,11 +26,11 @@ from registry.factory import assemble, create_registry
 from registry.sdk import Registry
 from registry.settings import Limits, load_settings
 from registry.similarity.decode import open_image
-from registry.similarity.fingerprints import luma_of, value_of
+from registry.similarity.fingerprints import grey_of, luma_of, value_of
 from registry.similarity.hits import WHOLE
 from registry.similarity.indexes import index_of
 from registry.similarity.pdq import PDQ, pdq_of
-from registry.similarity.segments import SEGMENTS, grey_of
+from registry.similarity.segments import SEGMENTS
 from registry.similarity.vote_index import vote_index_of
 from registry.similarity.votes import VOTES
 from registry.store.bulk import insert_rows

@@ -67,14 +67,13 @@ def spread(features: Features, cells: int) -> Any:
     return strongest[np.argsort(rank, kind="stable")]
 
 
-def shrunk(grey: Image.Image, side: int) -> Any:
-    """Return a grey picture with at most `side` pixels a side, as (height, width) uint8."""
-    import numpy as np  # noqa: PLC0415
+def shrunk(grey: Image.Image, side: int) -> Image.Image:
+    """Return a grey picture with at most `side` pixels a side, both of its sides in proportion."""
     from PIL import Image  # noqa: PLC0415
 
     share = min(1.0, side / max(grey.size))
     size = (max(1, round(grey.width * share)), max(1, round(grey.height * share)))
-    return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0))
+    return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
 
 
 def _detector(count: int) -> Any:

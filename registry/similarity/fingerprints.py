@@ -98,7 +98,21 @@ def pixels_digest(image: Image.Image) -> str | None:
 
 def luma_of(image: Image.Image) -> Image.Image:
     """Return a picture as 64x64 luma, the only input of the hash; see `PHASH256`."""
-    return scaled(flattened(image).convert("L"))
+    return scaled(grey_of(image))
+
+
+def black_value(image: Image.Image) -> tuple[bytes, int] | None:
+    """Return hash and quality on black; None where nothing shines through, or it is flat."""
+    if not image.has_transparency_data:
+        return None
+    return value_of(scaled(grey_of(image, "black")))
+
+
+def grey_of(image: Image.Image, ground: str = "white") -> Image.Image:
+    """Return a picture's luma, ITU-R 601, transparency composited on a ground of one colour."""
+    if image.mode == "L" and not image.has_transparency_data:
+        return image
+    return flattened(image, ground).convert("L")
 
 
 def flattened(image: Image.Image, ground: str = "white") -> Image.Image:

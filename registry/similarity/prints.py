@@ -15,11 +15,14 @@ from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue, Thumbnail
 from registry.similarity import borders, frames, palette, pdq, segments, texts, thumbs, votes
 from registry.similarity.decode import MEDIA_TYPES, ImageLimits, open_image, shown_size
+from registry.similarity.features import shrunk
 from registry.similarity.fingerprints import (
     DRAFT_SIDE,
     NOT_FINGERPRINTABLE,
     PHASH256,
+    black_value,
     flattened,
+    grey_of,
     pixels_digest,
     scaled,
     value_of,
@@ -100,8 +103,8 @@ def prints_of(
         return Prints(sha256, () if said is None else (said,))
     shown = open_image(data, limits, least=DRAFT_SIDE) if image is None else image
     flat = flattened(shown)
-    grey = flat.convert("L")
-    small = thumbs.shrunk(grey)
+    grey = grey_of(flat)
+    small = shrunk(grey, thumbs.SIDE)
     looks = [*_looks(shown, grey, small), *_frames(data, limits, shown)]
     named = [*looks, (palette.PALETTE, palette.palette_of(flat), 100)]
     width, height = shown_size(shown)
@@ -137,13 +140,6 @@ def _looks(image: Image.Image, grey: Image.Image, small: Image.Image) -> Iterato
     checked = None if whole is None else pdq.pdq_of(grey)
     if checked is not None:
         yield pdq.PDQ, *checked
-
-
-def black_value(image: Image.Image) -> tuple[bytes, int] | None:
-    """Return hash and quality on black; None where nothing shines through, or it is flat."""
-    if not image.has_transparency_data:
-        return None
-    return value_of(scaled(flattened(image, "black").convert("L")))
 
 
 def _frames(data: bytes, limits: ImageLimits, image: Image.Image) -> Iterator[_Named]:

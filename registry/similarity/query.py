@@ -15,7 +15,7 @@ from registry.similarity.decode import ImageLimits, open_image
 from registry.similarity.fingerprints import (
     DRAFT_SIDE,
     NOT_FINGERPRINTABLE,
-    flattened,
+    grey_of,
     pixels_digest,
 )
 from registry.similarity.segments import both_sides_of
@@ -52,7 +52,7 @@ class Query:
 def query_of(data: bytes, limits: ImageLimits) -> Query:
     """Compute all that is looked for of a picture. Raises InputError as `open_image` does."""
     image = open_image(data, limits, least=DRAFT_SIDE)
-    grey = flattened(image).convert("L")
+    grey = grey_of(image)
     looked_for = dict(variants(image)) | dict(_frames(data, limits, image))
     parts = both_sides_of(grey)
     checked = pdq.pdq_of(grey) if "" in looked_for else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.similarity.fingerprints import EDGE, phash_of, value_of
+from registry.similarity.fingerprints import EDGE, grey_of, phash_of, value_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,18 +63,6 @@ def _hashed(image: Image.Image) -> Iterator[tuple[bytes, Image.Image]]:
             yield value[0], luma
         if len(found) == MOST:
             return
-
-
-def grey_of(image: Image.Image) -> Image.Image:
-    """Return a picture's luma, alpha composited on white."""
-    from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
-
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    elif image.mode not in {"L", "RGB"}:
-        image = image.convert("RGB")
-    return image.convert("L")
 
 
 def boxes_of(grey: Image.Image) -> Iterator[Box]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from registry.similarity.borders import trimmed_value
-from registry.similarity.fingerprints import flattened, phash_of, scaled, value_of
+from registry.similarity.fingerprints import black_value, grey_of, phash_of, scaled, value_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ def variants(image: Image.Image) -> Iterator[tuple[str, bytes]]:
     transparent in part. What is hashed is the query with that undone. Yields nothing of what is not
     fingerprintable, such as a flat picture; one that is flat on white alone has its other variants.
     """
-    grey = flattened(image).convert("L")
+    grey = grey_of(image)
     luma = scaled(grey)
     plain = value_of(luma)
     if plain is not None:
@@ -32,10 +32,9 @@ def variants(image: Image.Image) -> Iterator[tuple[str, bytes]]:
     framed = trimmed_value(grey)
     if framed is not None:
         yield "framed", framed[0]
-    if image.has_transparency_data:
-        black = value_of(scaled(flattened(image, "black").convert("L")))
-        if black is not None and black != plain:
-            yield "on black", black[0]
+    black = black_value(image)
+    if black is not None and black != plain:
+        yield "on black", black[0]
 
 
 def _turned(luma: Image.Image) -> Iterator[tuple[str, bytes]]:

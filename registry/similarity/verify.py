@@ -18,8 +18,8 @@ from registry.similarity.features import (
     features_of,
     shrunk,
 )
+from registry.similarity.fingerprints import grey_of
 from registry.similarity.overlap import likeness
-from registry.similarity.segments import grey_of
 from registry.similarity.votes import looked_for
 
 if TYPE_CHECKING:
@@ -135,8 +135,10 @@ class Probe:
 
     def _shrunk(self, side: int, mirrored: bool) -> Any:
         """Return the query with at most so many pixels a side, mirrored or not."""
+        import numpy as np  # noqa: PLC0415
+
         if side not in self._sizes:
-            self._sizes[side] = shrunk(self._grey, side)
+            self._sizes[side] = np.asarray(shrunk(self._grey, side))
         return _mirrored(self._sizes[side]) if mirrored else self._sizes[side]
 
     @cached_property

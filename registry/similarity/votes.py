@@ -16,7 +16,7 @@ from registry.similarity.features import (
     shrunk,
     spread,
 )
-from registry.similarity.segments import grey_of
+from registry.similarity.fingerprints import grey_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +48,10 @@ for how seldom they are equal for two others. One key is equal for 13 % of the f
 
 def votes_of(image: Image.Image) -> bytes:
     """Return the keys of a decoded picture's features, up to 256 bytes; empty where it has few."""
-    features = features_of(shrunk(grey_of(image), THUMBNAIL_SIDE), ASSET_FEATURES)
+    import numpy as np  # noqa: PLC0415  # heavy: only with a picture
+
+    small = shrunk(grey_of(image), THUMBNAIL_SIDE)
+    features = features_of(np.asarray(small), ASSET_FEATURES)
     chosen = spread(features, _CELLS)[:_FEATURES]
     whole = len(chosen) // _WHOLE_PARTS * _WHOLE_PARTS
     return bytes(keys_of(features.descriptors[chosen[:whole]]).tobytes())
@@ -61,7 +64,7 @@ def looked_for(features: Features, most: int) -> Any:
 
 def keys_of(descriptors: Any) -> Any:
     """Return the keys, (n, 2) uint16 little-endian, of descriptors (n, 32)."""
-    import numpy as np  # noqa: PLC0415  # heavy: only with a picture
+    import numpy as np  # noqa: PLC0415
 
     bits = np.unpackbits(descriptors, axis=1)[:, np.array(_BITS)]
     return np.packbits(bits, axis=2, bitorder="little").view("<u2")[:, :, 0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from registry.similarity.fingerprints import luma_of, value_of
-from registry.similarity.segments import MOST, both_sides_of, boxes_of, grey_of, segments_of
+from registry.similarity.fingerprints import grey_of, luma_of, value_of
+from registry.similarity.segments import MOST, both_sides_of, boxes_of, segments_of
 
 TEMPLE = (
     "9d0aa8f742f487234c1fbb1826bd380ce7f2cceef0af87313f0167b8d80cc09e",

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from registry.similarity.features import ASSET_FEATURES, Features, features_of
+from registry.similarity.fingerprints import grey_of
 from registry.similarity.overlap import likeness
-from registry.similarity.segments import grey_of
 from registry.similarity.thumbs import thumbnail_of
 from registry.similarity.verify import MIN_INLIERS, Geometry, Probe, place_of
 
