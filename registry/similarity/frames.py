@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from registry.similarity.decode import ANIMATED, INEXACT, ImageLimits, as_shown, open_header
-from registry.similarity.fingerprints import luma_of, value_of
+from registry.similarity.fingerprints import BITS, luma_of, value_of
+from registry.similarity.values import bits_apart
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,5 +72,4 @@ def _hashes(image: Any, limits: ImageLimits) -> Iterator[_Hash | None]:
 
 
 def _nearest(value: _Hash, others: list[_Hash]) -> int:
-    mine = int.from_bytes(value[0])
-    return min(((mine ^ int.from_bytes(other)).bit_count() for other, _ in others), default=256)
+    return min((bits_apart(value[0], other) for other, _ in others), default=BITS)

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine
 
 from registry.similarity.bands import BandTable, usable
 from registry.similarity.probing import GONE, WORDS, Sorted, View, hits
-from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES, VALUE_BYTES, Rows
+from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES, Rows
+from registry.similarity.values import VALUE_BYTES
 from registry.store.transaction import read
 
 if TYPE_CHECKING:

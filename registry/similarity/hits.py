@@ -16,6 +16,7 @@ from registry.similarity.frames import FRAMES
 from registry.similarity.pdq import PDQ
 from registry.similarity.prints import BLACK
 from registry.similarity.segments import SEGMENTS
+from registry.similarity.values import bits_apart, parts_of
 from registry.similarity.votes import VOTES
 
 WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
@@ -23,7 +24,6 @@ WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
 NEAR_BITS = 30
 """Largest distance at which a transform, or a part, is looked for: there are many of them, chance
 has as many tries, and up to here the index looks into a few buckets only."""
-PART_BYTES = 32
 PDQ_BITS = 31
 """Largest distance of PDQ, as its makers recommend."""
 WIDE = ("", "framed")
@@ -115,9 +115,8 @@ def nearest_stored(
     """
     best: dict[str, tuple[int, int, str, int | None]] = {}
     for sha256, name, value in stored:
-        query = int.from_bytes(values[sha256])
-        for number, start in enumerate(range(0, len(value), PART_BYTES), 1):
-            bits = (int.from_bytes(value[start : start + PART_BYTES]) ^ query).bit_count()
+        for number, part in enumerate(parts_of(value), 1):
+            bits = bits_apart(part, values[sha256])
             frame = number if name == FRAMES else None
             here = (bits, WHOLE.index(name), name, frame)
             best[sha256] = min(best.get(sha256, here), here, key=lambda one: one[:2])

@@ -10,6 +10,7 @@ from registry.core.fingerprint import FingerprintValue
 from registry.similarity.borders import TRIMMED
 from registry.similarity.fingerprints import PHASH256, PHASH256_V1
 from registry.similarity.prints import BLACK
+from registry.similarity.values import bits_apart
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
 from registry.store.types import table_of
@@ -36,10 +37,6 @@ def distances(
     found: dict[str, int] = {}
     with read(engine) as conn:
         for row in conn.execute(query.where(_FINGERPRINTS.c.name.in_(_WHOLE))):
-            bits = min(_bits(row.value, value) for value in mine)
+            bits = min(bits_apart(row.value, value) for value in mine)
             found[row.sha256.hex()] = min(bits, found.get(row.sha256.hex(), bits))
     return found
-
-
-def _bits(one: bytes, other: bytes) -> int:
-    return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()

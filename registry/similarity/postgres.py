@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from registry.similarity.bands import BANDS, MOST_TOLERANCE, near_bands, usable
 from registry.similarity.hamming import Found, HammingIndex, in_order, queries_of
-from registry.similarity.sources import VALUE_BYTES
 from registry.similarity.stored import FingerprintRemovals
+from registry.similarity.values import VALUE_BYTES
 from registry.store.sidecar_tables import FingerprintRow
 from registry.store.transaction import read
 from registry.store.types import table_of

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
-VALUE_BYTES = 32
+from registry.similarity.values import VALUE_BYTES, parts_of
+
 DIGEST_BYTES = 32
 ROW_BYTES = DIGEST_BYTES + VALUE_BYTES
 ID_BYTES = 8
@@ -68,8 +69,8 @@ def packed(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
         if not is_searchable(digest, value):
             continue
         where = number.to_bytes(ID_BYTES, "little")
-        for start in range(0, len(value), VALUE_BYTES):
-            parts += (digest, value[start : start + VALUE_BYTES])
+        for part in parts_of(value):
+            parts += (digest, part)
             ids.append(where)
     return b"".join(parts), b"".join(ids)
 

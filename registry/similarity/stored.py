@@ -16,12 +16,12 @@ from registry.similarity.sources import (
     DIGEST_BYTES,
     ID_BYTES,
     ROW_BYTES,
-    VALUE_BYTES,
     Removed,
     Rows,
     is_searchable,
     packed,
 )
+from registry.similarity.values import VALUE_BYTES
 from registry.store.bulk import insert_rows
 from registry.store.engine import is_read_only
 from registry.store.guards import FINGERPRINTS_LOCK

@@ -16,13 +16,13 @@ from registry.similarity.pdq import PDQ
 from registry.similarity.prints import BLACK
 from registry.similarity.query import Query
 from registry.similarity.segments import SEGMENTS
+from registry.similarity.values import parts_of
 from registry.similarity.variants import variants
 from registry.store.sidecar_tables import FingerprintRow, ThumbnailRow
 from registry.store.types import table_of
 
 _PRINTS = table_of(FingerprintRow)
 _THUMBNAILS = table_of(ThumbnailRow)
-_VALUE = 32
 _STORED = {PHASH256: "", PHASH256_V1: "", TRIMMED: "framed", BLACK: "on black"}
 
 
@@ -43,17 +43,13 @@ def stored_query(conn: Connection, sha256: str, pixels: str | None) -> Query | N
     image = Image.open(io.BytesIO(small))
     image.load()
     stored = {_STORED[name]: values[name] for name in reversed(_STORED) if name in values}
-    stored |= {f"frame {n + 1}": part for n, part in enumerate(_parts(values.get(FRAMES, b"")))}
+    stored |= {f"frame {n + 1}": part for n, part in enumerate(parts_of(values.get(FRAMES, b"")))}
     turned = dict(variants(image)) if stored else {}
     return Query(
         sha256,
         pixels,
         image,
         turned | stored,
-        {"": _parts(values.get(SEGMENTS, b""))},
+        {"": parts_of(values.get(SEGMENTS, b""))},
         values.get(PDQ),
     )
-
-
-def _parts(value: bytes) -> tuple[bytes, ...]:
-    return tuple(value[start : start + _VALUE] for start in range(0, len(value), _VALUE))

@@ -14,9 +14,10 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine
 
 from registry.core.digests import sha256_hex
-from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES, VALUE_BYTES
+from registry.similarity.sources import DIGEST_BYTES, ROW_BYTES
 from registry.similarity.stored import FingerprintRemovals, FingerprintSource, pack
 from registry.similarity.texts import MINHASH, PERMUTATIONS, print_of, similarity, words_of
+from registry.similarity.values import VALUE_BYTES
 from registry.store.transaction import read
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from registry.similarity.fingerprints import PHASH256, PHASH256_V1
 from registry.similarity.pdq import PDQ
 from registry.similarity.segments import SEGMENTS
 from registry.similarity.shelves import shelves
+from registry.similarity.values import VALUE_BYTES, parts_of
 from registry.store.believed import ENTRIES, RECORDS, believed, standing_entries
 from registry.store.catalog_tables import BankPrintRow, MatchVerdictRow, OutputRow
 from registry.store.sidecar_tables import FingerprintRow
@@ -48,7 +49,6 @@ NEAREST_BITS = 30
 MOST_NEAREST = 20
 
 _NAMES = {PHASH256: (PHASH256, PHASH256_V1), SEGMENTS: (SEGMENTS,), PDQ: (PDQ,)}
-_VALUE_BYTES = 32
 _PRINTS, _BANK_PRINTS = table_of(FingerprintRow), table_of(BankPrintRow)
 _OUTPUTS, _VERDICTS = table_of(OutputRow), table_of(MatchVerdictRow)
 
@@ -218,15 +218,11 @@ def _sampled(rows: Iterable[tuple[bytes, bytes]], groups: _Groups, most: int) ->
     """Cut values into parts of 32 bytes, the same part of the same picture once."""
     import numpy as np  # noqa: PLC0415  # heavy: only for a calibration
 
-    parts = dict.fromkeys(
-        (digest, value[start : start + _VALUE_BYTES])
-        for digest, value in rows
-        for start in range(0, len(value) - _VALUE_BYTES + 1, _VALUE_BYTES)
-    )
+    parts = dict.fromkeys((digest, part) for digest, value in rows for part in parts_of(value))
     chosen = sorted(parts)[:most]
     codes = np.frombuffer(b"".join(value for _, value in chosen), np.uint8)
     return _Sample(
-        codes.reshape(-1, _VALUE_BYTES),
+        codes.reshape(-1, VALUE_BYTES),
         np.array([groups.of(digest) for digest, _ in chosen], np.int64),
         tuple(digest for digest, _ in chosen),
     )
