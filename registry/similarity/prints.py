@@ -55,7 +55,7 @@ class Prints:
 
     `values` are its fingerprints, none of them of anything flat; `thumbnail` is a small grey JPEG.
     `width` and `height` are those of the file, upright, `format` is Pillow's, and `pixels` the
-    `pixels-v1` digest. All are None for what is no picture.
+    `pixels-v1` digest, where it was asked for. All are None for what is no picture.
     """
 
     sha256: str
@@ -90,12 +90,14 @@ def prints_of(
     *,
     image: Image.Image | None = None,
     media_type: str | None = None,
+    pixels: bool = True,
 ) -> Prints:
     """Compute everything of an asset's bytes. Raises InputError as `open_image` does.
 
     Of a `media_type` that is no picture's, only texts have one; without one, a picture is expected.
     `image` is the picture where it is at hand, so that it is not decoded again: from `open_image`
-    with `DRAFT_SIDE`, or the one that `data` encodes without loss.
+    with `DRAFT_SIDE`, or the one that `data` encodes without loss. Without `pixels`, their digest,
+    which reads all of them, is left out.
     """
     sha256 = sha256_hex(data)
     if media_type is not None and media_type not in MEDIA_TYPES.values():
@@ -116,7 +118,7 @@ def prints_of(
         width,
         height,
         shown.format,
-        pixels_digest(shown),
+        pixels_digest(shown) if pixels else None,
     )
 
 

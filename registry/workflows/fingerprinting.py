@@ -131,7 +131,9 @@ def _fingerprint(
     def made(item: Due) -> Prints | GenopsError:
         try:
             data = services.vault.read(blobs[item.sha256.hex()])
-            return prints_of(data, services.settings.limits, media_type=item.media_type)
+            return prints_of(
+                data, services.settings.limits, media_type=item.media_type, pixels=False
+            )
         except GenopsError as error:
             return error
 

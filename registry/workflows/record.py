@@ -90,7 +90,9 @@ def looks_of(
             prints += output.fingerprints
             thumbnails += [output.thumbnail] if output.thumbnail else []
             continue
-        made = prints_of(output.data, services.settings.limits, media_type=output.media_type)
+        made = prints_of(
+            output.data, services.settings.limits, media_type=output.media_type, pixels=False
+        )
         prints += made.values
         thumbnails += made.thumbnails
     return prints, thumbnails

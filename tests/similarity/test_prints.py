@@ -408,3 +408,4 @@ def test_the_pixels_of_a_lossless_picture_are_told(encode: Encode) -> None:
     picture = colours("pixels", side=256)
     assert prints_of(encode(picture), LIMITS).pixels == pixels_digest(picture)
     assert query_of(encode(picture, "TIFF"), LIMITS).pixels == pixels_digest(picture)
+    assert prints_of(encode(picture), LIMITS, pixels=False).pixels is None
