@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,12 @@ MAX_SIGNATURES = 16
 MAX_SIGNATURE_BYTES = 512
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+_SIGNATURE_WIRE = rb'\{"keyid":"([0-9a-f]{64})","sig":"([^"]*)"\}'
+_WIRE = re.compile(
+    rb'\{"payload":"([^"]*)","payloadType":"%b","signatures":\[(%b(?:,%b)*)\]\}'
+    % (re.escape(PAYLOAD_TYPE.encode("ascii")), _SIGNATURE_WIRE, _SIGNATURE_WIRE)
+)
+_SIGNATURES = re.compile(_SIGNATURE_WIRE)
 _ENVELOPE_FIELDS = {"payload", "payloadType", "signatures"}
 _SIGNATURE_FIELDS = {"keyid", "sig"}
 
@@ -56,9 +63,9 @@ class Envelope:
         That form is what `to_bytes` writes: compact JSON, keys sorted, standard padded base64, the
         in-toto payload type, no other fields.
         """
-        document = jsonio.loads(data, max_bytes=MAX_ENVELOPE_BYTES)
-        envelope = cls.from_document(document)
-        if envelope.to_bytes() != data:
+        envelope = _normal(data)
+        if envelope is None:
+            cls.from_document(jsonio.loads(data, max_bytes=MAX_ENVELOPE_BYTES))  # may say more
             raise FormatError(
                 "envelope is not in normal form",
                 code="dsse.invalid",
@@ -188,6 +195,33 @@ def _public_key(spki_der: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise FormatError("public key is not on P-256", code="key.invalid")
     return key
+
+
+def _normal(data: bytes) -> Envelope | None:
+    """Read an envelope in its one form without parsing JSON; None for any other.
+
+    The pattern fixes all but the base64, and that must come back to the byte.
+    """
+    match = _WIRE.fullmatch(data) if len(data) <= MAX_ENVELOPE_BYTES else None
+    if match is None:
+        return None
+    try:
+        payload = _exact(match[1])
+        listed = _SIGNATURES.findall(match[2])
+        signatures = tuple(Signature(keyid.decode("ascii"), _exact(sig)) for keyid, sig in listed)
+    except ValueError:
+        return None
+    envelope = Envelope(payload, signatures)
+    envelope.check()
+    return envelope
+
+
+def _exact(text: bytes) -> bytes:
+    """Decode base64; raises ValueError unless it is standard, padded and without a spare bit."""
+    data = binascii.a2b_base64(text)
+    if binascii.b2a_base64(data, newline=False) != text:
+        raise ValueError("not the one spelling")
+    return data
 
 
 def _closed(document: Any, fields: set[str], what: str) -> Mapping[str, Any]:
