@@ -158,7 +158,7 @@ def invocation_id(statement: Statement) -> str:
     """
     place: Any = statement.predicate
     for step in _INVOCATION_PATHS.get(statement.predicate_type, ("invocationId",)):
-        place = place.get(step) if isinstance(place, Mapping) else None
+        place = place.get(step) if isinstance(place, dict) else None
     if not isinstance(place, str) or not place:
         raise _invalid("it has no invocation id")
     return place
@@ -198,7 +198,7 @@ def _subject(item: Any, name: str) -> Subject:
     if not isinstance(hex_digest, str) or not is_sha256(hex_digest):
         raise _invalid(f"subject {name} does not have exactly a sha256 digest")
     media_type, annotations = item.get("mediaType"), item.get("annotations", {})
-    if not isinstance(media_type, (str, type(None))) or not isinstance(annotations, Mapping):
+    if not isinstance(media_type, (str, type(None))) or not isinstance(annotations, dict):
         raise _invalid(f"subject {name} has a malformed media type or annotations")
     return Subject(name, hex_digest, media_type, annotations)
 

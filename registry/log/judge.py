@@ -71,7 +71,16 @@ class Judge:
         keyid = self._authorised(index, entry, item)
         data = entry.to_bytes()
         leaf = leaf_hash(data)
-        accepted = Accepted(index, self._time_ms, data, leaf, item.statement, item.envelope, keyid)
+        accepted = Accepted(
+            index=index,
+            time_ms=self._time_ms,
+            entry=data,
+            leaf_hash=leaf,
+            payload_sha256=item.payload_sha256,
+            statement=item.statement,
+            envelope=item.envelope,
+            keyid=keyid,
+        )
         self._accepted.append((accepted, item))
         self._known[item.invocation_id] = entry, index
         self._next += 1

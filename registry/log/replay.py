@@ -67,7 +67,16 @@ class Replay:
             raise _altered(index, "its envelope is not the one that its entry names")
         keyid = self._signer(index, entry, statement, envelope)
         self._next += 1
-        return Accepted(index, entry.time_ms, data, leaf_hash(data), statement, envelope, keyid)
+        return Accepted(
+            index=index,
+            time_ms=entry.time_ms,
+            entry=data,
+            leaf_hash=leaf_hash(data),
+            payload_sha256=bytes.fromhex(entry.payload_sha256),
+            statement=statement,
+            envelope=envelope,
+            keyid=keyid,
+        )
 
     def _signer(self, index: int, entry: LogEntry, statement: Statement, envelope: Envelope) -> str:
         """Return the key id that the record counts by; several signatures are judged to tell."""

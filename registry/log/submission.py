@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -45,20 +44,19 @@ class LogReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A record as the projector takes it; `keyid` is the signer that was authorised."""
+    """A record as the projector takes it; `keyid` is the signer that was authorised.
+
+    `leaf_hash` and `payload_sha256`, that of the statement's bytes, have 32 bytes.
+    """
 
     index: int
     time_ms: int
     entry: bytes
     leaf_hash: bytes
+    payload_sha256: bytes
     statement: Statement
     envelope: Envelope
     keyid: str
-
-    @property
-    def payload_sha256(self) -> bytes:
-        """SHA-256 of the statement's bytes, 32 bytes."""
-        return hashlib.sha256(self.envelope.payload).digest()
 
 
 Projector = Callable[[Connection, Sequence[Accepted]], None]
