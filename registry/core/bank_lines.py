@@ -98,6 +98,9 @@ def decoded(line: bytes) -> str:
     if b"\0" in line:
         raise UnfitError("it holds a NUL")
     try:
-        return line.decode("utf-8").strip()
+        text = line.decode("utf-8").strip()
     except UnicodeDecodeError:
         raise UnfitError("it is not UTF-8") from None
+    if not text:  # white space that is none in ASCII
+        raise UnfitError("it is blank")
+    return text

@@ -236,6 +236,13 @@ def test_a_line_of_ours_that_cannot_be_is_told(change: dict[str, object], why: s
     assert why in found.why
 
 
+@pytest.mark.parametrize("form", ["text", "csv"])
+@pytest.mark.parametrize("space", ["\x1c", "\u00a0", "\u3000\u2003"])
+def test_a_line_of_white_space_that_is_not_ascii_is_told(form: bank_lists.Form, space: str) -> None:
+    (found,) = bank_lists.read_list(space.encode(), form)
+    assert found == BadLine(1, "it is blank")
+
+
 @given(st.binary(max_size=200), st.sampled_from(["genops", "text", "csv", "threatexchange", None]))
 def test_no_bytes_break_a_reader(data: bytes, form: bank_lists.Form | None) -> None:
     with suppress(InputError):
