@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from sqlalchemy import create_engine, inspect, text
 
@@ -22,6 +23,9 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A runner in the background ignores Ctrl-C, and hands that on to every child: some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("genops", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("genops")
 for name in ("HOME", "PASSPHRASE", "BACKUP_PASSPHRASE", "API_TOKEN", "ACTOR"):
     os.environ.pop(f"GENOPS_{name}", None)
 

@@ -46,10 +46,24 @@ def test_each_caller_gets_the_answer_to_its_own_item() -> None:
 
 
 def test_callers_that_come_during_a_commit_share_the_next() -> None:
-    recorder = Recorder()
-    in_threads(GroupCommit[int, int](recorder, 512).submit, list(range(100)), 25, errors=True)
-    assert len(recorder.batches) < 30
-    assert sorted(n for batch in recorder.batches for n in batch) == list(range(100))
+    recorder, begun, go_on = Recorder(), threading.Event(), threading.Event()
+
+    def commit(batch: Sequence[int]) -> Sequence[int | Exception]:
+        begun.set()
+        go_on.wait(60)
+        return recorder(batch)
+
+    group = GroupCommit[int, int](commit, 512)
+    first, *others = [threading.Thread(target=group.submit, args=(10 * n,)) for n in range(25)]
+    first.start()
+    assert begun.wait(60)
+    for other in others:
+        other.start()
+    wait_until(lambda: len(group._waiting) == len(others))
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(60)
+    assert list(map(sorted, recorder.batches)) == [[0], [10 * n for n in range(1, 25)]]
 
 
 def test_a_batch_is_never_larger_than_allowed() -> None:

@@ -133,7 +133,7 @@ def test_two_sizes_and_other_bytes_are_noted(studio: Registry, tmp_path: Path) -
     asset = shot(studio, 8)
     small, noise, bomb = (tmp_path / name for name in ("small.png", "noise.bin", "bomb.png"))
     small.write_bytes(encode(make_picture(8).resize((32, 32))))
-    noise.write_bytes(os.urandom(64))
+    noise.write_bytes(bytes(64))
     stream = io.BytesIO()
     Image.new("1", (60_000, 4_000)).save(stream, "PNG")
     bomb.write_bytes(stream.getvalue())
