@@ -7,9 +7,10 @@ After Steinebach, Liu, Yannikos, "Efficient Cropping-Resistant Robust Image Hash
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from registry.similarity.fingerprints import EDGE, grey_of, phash_of, value_of
+from registry.similarity.fingerprints import EDGE, grey_of, phash_of, values_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,32 +38,29 @@ def segments_of(image: Image.Image) -> tuple[bytes, ...]:
     Empty where no region has enough to recognise. The picture as a whole is among them only where
     a region reaches from edge to edge.
     """
-    return tuple(value for value, _ in _hashed(image))
+    return tuple(_hashed(image))
 
 
 def both_sides_of(image: Image.Image) -> Mapping[str, tuple[bytes, ...]]:
     """Return `segments_of` a picture under "", and of its regions mirrored under `mirrored`."""
     from PIL import ImageOps  # noqa: PLC0415  # heavy: only with a picture
 
-    found = list(_hashed(image))
-    return {
-        "": tuple(value for value, _ in found),
-        "mirrored": tuple(phash_of(ImageOps.mirror(luma)) for _, luma in found),
-    }
+    found = _hashed(image)
+    mirrored = tuple(phash_of(ImageOps.mirror(luma)) for luma in found.values())
+    return {"": tuple(found), "mirrored": mirrored}
 
 
-def _hashed(image: Image.Image) -> Iterator[tuple[bytes, Image.Image]]:
-    """Yield the regions' hashes, no two alike, and the luma that each is of."""
+def _hashed(image: Image.Image) -> Mapping[bytes, Image.Image]:
+    """Return the regions' hashes, largest region first, and the luma that each is of."""
     grey = grey_of(image)
-    found: set[bytes] = set()
-    for box in boxes_of(grey):
-        luma = _luma(grey, box)
-        value = value_of(luma)
-        if value is not None and value[0] not in found:
-            found.add(value[0])
-            yield value[0], luma
-        if len(found) == MOST:
-            return
+    boxes = boxes_of(grey)
+    found: dict[bytes, Image.Image] = {}
+    while len(found) < MOST and (some := list(islice(boxes, MOST))):
+        lumas = [_luma(grey, box) for box in some]
+        for luma, value in zip(lumas, values_of(lumas), strict=True):
+            if value is not None and len(found) < MOST:
+                found.setdefault(value[0], luma)
+    return found
 
 
 def boxes_of(grey: Image.Image) -> Iterator[Box]:
@@ -73,24 +71,30 @@ def boxes_of(grey: Image.Image) -> Iterator[Box]:
     """
     import cv2  # noqa: PLC0415  # heavy: only with a picture
     import numpy as np  # noqa: PLC0415
-    from scipy import ndimage  # noqa: PLC0415
 
     small = np.asarray(_small(grey))
     bright = cv2.medianBlur(small, _MEDIAN) > _LEVEL
-    regions: list[tuple[int, Any]] = []
-    for mask in (bright, ~bright):
-        labels, count = ndimage.label(mask)
-        areas = np.bincount(labels.ravel(), minlength=count + 1)
-        found = ndimage.find_objects(labels)
-        regions += [(int(areas[n + 1]), found[n]) for n in range(count) if areas[n + 1] >= _LEAST]
-    scale = grey.width / small.shape[1], grey.height / small.shape[0]
-    for _, (rows, columns) in sorted(regions, key=lambda region: -region[0]):
-        yield (
-            round(columns.start * scale[0]),
-            round(rows.start * scale[1]),
-            round(columns.stop * scale[0]),
-            round(rows.stop * scale[1]),
-        )
+    regions = [*_regions(bright), *_regions(~bright)]
+    wide, high = grey.width / small.shape[1], grey.height / small.shape[0]
+    for _, (left, top, right, bottom) in sorted(regions, key=lambda region: -region[0]):
+        yield round(left * wide), round(top * high), round(right * wide), round(bottom * high)
+
+
+def _regions(mask: Any) -> Iterator[tuple[int, Box]]:
+    """Yield area and box of each region of a mask (height, width), by its topmost row.
+
+    Of those that begin in one row, the one that begins on the left is first.
+    """
+    import cv2  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=4, ltype=cv2.CV_16U)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0  # what is not in the mask
+    for number in np.flatnonzero(areas >= _LEAST):
+        region = (labels == number).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(region)
+        yield int(areas[number]), (left, top, left + width, top + height)
 
 
 def _small(grey: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
@@ -22,7 +23,11 @@ from registry.similarity.fingerprints import (
     PHASH256,
     PHASH256_V1,
     fingerprint,
+    luma_of,
+    phash_of,
     pixels_digest,
+    value_of,
+    values_of,
 )
 from registry.similarity.hits import NEAR_BITS
 
@@ -61,7 +66,7 @@ def golden_pictures() -> dict[str, Image.Image]:
     }
 
 
-def value_of(data: bytes) -> bytes:
+def hash_of(data: bytes) -> bytes:
     found = fingerprint(data, LIMITS)
     assert found is not None
     return found.value
@@ -73,7 +78,37 @@ def bits_apart(a: bytes, b: bytes) -> int:
 
 @pytest.mark.parametrize("name", sorted(GOLDEN[PHASH256]))
 def test_the_values_of_this_name_are_fixed(name: str, encode: Encode) -> None:
-    assert value_of(encode(golden_pictures()[name])).hex() == GOLDEN[PHASH256][name]
+    assert hash_of(encode(golden_pictures()[name])).hex() == GOLDEN[PHASH256][name]
+
+
+def many_lumas(drawn: Draw, photographs: tuple[Image.Image, ...]) -> list[Image.Image]:
+    """Return luma of photographs, of parts of them, of drawn and of nearly flat pictures."""
+    parts = [
+        photograph.crop((40 * n, 30 * n, 40 * n + 200, 30 * n + 160))
+        for photograph in photographs
+        for n in range(8)
+    ]
+    flat = [Image.effect_noise((64, 64), sigma) for sigma in (0, 1, 6, 20)]
+    pictures = [*photographs, *parts, *(drawn(seed) for seed in range(20)), *flat]
+    return [luma_of(picture) for picture in pictures]
+
+
+def test_the_hash_is_that_of_imagehash(photographs: tuple[Image.Image, ...], drawn: Draw) -> None:
+    for luma in many_lumas(drawn, photographs):
+        theirs = imagehash.phash(luma, hash_size=16, highfreq_factor=4).hash
+        assert phash_of(luma) == np.packbits(theirs).tobytes()
+
+
+def test_pictures_are_hashed_together_as_they_are_one_by_one(
+    photographs: tuple[Image.Image, ...], drawn: Draw
+) -> None:
+    lumas = many_lumas(drawn, photographs)
+    one_by_one = [value_of(luma) for luma in lumas]
+    assert None in one_by_one
+    for count in (2, 3, 7, len(lumas)):
+        parts = [lumas[start : start + count] for start in range(0, len(lumas), count)]
+        assert [value for part in parts for value in values_of(part)] == one_by_one
+    assert values_of([]) == []
 
 
 def test_a_fingerprint_names_its_asset_and_its_algorithm(drawn: Draw, encode: Encode) -> None:
@@ -105,9 +140,9 @@ def test_a_reworked_photograph_stays_within_the_band_of_matches(
     photographs: tuple[Image.Image, ...], encode: Encode
 ) -> None:
     for image in photographs:
-        original = value_of(encode(image))
+        original = hash_of(encode(image))
         far = {
-            what: bits_apart(original, value_of(data))
+            what: bits_apart(original, hash_of(data))
             for what, data in reworked(image, encode).items()
         }
         assert max(far.values()) <= NEAR_BITS, far
@@ -116,8 +151,8 @@ def test_a_reworked_photograph_stays_within_the_band_of_matches(
 def test_different_pictures_are_not_matched(
     photographs: tuple[Image.Image, ...], drawn: Draw, encode: Encode
 ) -> None:
-    values = [value_of(encode(image)) for image in photographs]
-    values += [value_of(encode(drawn(seed))) for seed in range(30)]
+    values = [hash_of(encode(image)) for image in photographs]
+    values += [hash_of(encode(drawn(seed))) for seed in range(30)]
     nearest = min(bits_apart(a, b) for a, b in itertools.combinations(values, 2))
     assert nearest > RADIUS
 
@@ -144,7 +179,7 @@ def test_alpha_is_seen_on_white(drawn: Draw, encode: Encode) -> None:
     clear = drawn(1).copy()
     clear.putalpha(shape)
     on_white = Image.composite(drawn(1), Image.new("RGB", shape.size, "white"), shape)
-    assert value_of(encode(clear)) == value_of(encode(on_white))
+    assert hash_of(encode(clear)) == hash_of(encode(on_white))
 
 
 def test_hidden_colour_under_full_transparency_changes_nothing(drawn: Draw, encode: Encode) -> None:
@@ -154,7 +189,7 @@ def test_hidden_colour_under_full_transparency_changes_nothing(drawn: Draw, enco
     second.paste((255, 0, 255), (64, 64, 192, 192))
     first.putalpha(shape)
     second.putalpha(shape)
-    assert value_of(encode(first)) == value_of(encode(second))
+    assert hash_of(encode(first)) == hash_of(encode(second))
     digests = {pixels_digest(open_image(encode(image), LIMITS)) for image in (first, second)}
     assert len(digests) == 1
 
@@ -163,19 +198,19 @@ def test_orientation_is_applied_before_hashing(drawn: Draw, encode: Encode) -> N
     exif = Image.Exif()
     exif[0x0112] = 6  # stored a quarter turn to the left of how it is shown
     stored = drawn(1).transpose(Image.Transpose.ROTATE_90)
-    assert value_of(encode(stored, exif=exif)) == value_of(encode(drawn(1)))
-    assert bits_apart(value_of(encode(stored)), value_of(encode(drawn(1)))) > RADIUS
+    assert hash_of(encode(stored, exif=exif)) == hash_of(encode(drawn(1)))
+    assert bits_apart(hash_of(encode(stored)), hash_of(encode(drawn(1)))) > RADIUS
 
 
 def test_cmyk_is_converted(photographs: tuple[Image.Image, ...], encode: Encode) -> None:
     printed = encode(photographs[0].convert("CMYK"), "JPEG", quality=95)
-    assert bits_apart(value_of(printed), value_of(encode(photographs[0]))) <= NEAR_BITS
+    assert bits_apart(hash_of(printed), hash_of(encode(photographs[0]))) <= NEAR_BITS
 
 
 def test_a_bright_sixteen_bit_picture_is_not_clipped(drawn: Draw, encode: Encode) -> None:
     grey = drawn(1).convert("L")
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    assert value_of(encode(deep)) == value_of(encode(grey))
+    assert hash_of(encode(deep)) == hash_of(encode(grey))
 
 
 def test_every_lossless_container_gives_the_same_pixel_digest(drawn: Draw, encode: Encode) -> None:
@@ -225,12 +260,12 @@ def test_real_product_shots_are_all_fingerprintable_and_found_after_jpeg(
 ) -> None:
     files = sorted((shared_data / "product-photos").glob("*.jpg"))[::12]
     for file in files:
-        original = value_of(file.read_bytes())
+        original = hash_of(file.read_bytes())
         image = open_image(file, LIMITS).convert("RGB")
         again = encode(
             image.resize((image.width * 2 // 3, image.height * 2 // 3)), "JPEG", quality=50
         )
-        assert bits_apart(original, value_of(again)) <= NEAR_BITS, file.name
+        assert bits_apart(original, hash_of(again)) <= NEAR_BITS, file.name
 
 
 def test_real_generated_pictures_are_decoded(shared_data: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw, ImageOps
+from scipy import ndimage
 
 from registry.similarity.fingerprints import grey_of, luma_of, value_of
 from registry.similarity.segments import MOST, both_sides_of, boxes_of, segments_of
@@ -44,6 +49,31 @@ def test_every_region_counts_the_last_one_too() -> None:
     found = list(boxes_of(page))
     for box in boxes:
         assert any(np.abs(np.subtract(box, other)).max() <= 4 for other in found), box
+
+
+def by_scipy(levels: Any) -> list[tuple[int, int, int, int]]:
+    """Find the regions as they were found when the name was given."""
+    bright = cv2.medianBlur(levels, 5) > 128
+    regions = []
+    for mask in (bright, ~bright):
+        labels, _ = ndimage.label(mask)
+        areas = np.bincount(labels.ravel())
+        for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+            box = (columns.start, rows.start, columns.stop, rows.stop)
+            regions.append((int(areas[number]), box))
+    wanted = [region for region in regions if region[0] >= 500]
+    return [box for _, box in sorted(wanted, key=lambda region: -region[0])]
+
+
+@pytest.mark.parametrize("cell", [24, 32, 40, 64])
+def test_regions_and_their_order_are_those_of_scipy_even_of_equal_ones(cell: int) -> None:
+    rng = np.random.default_rng(cell)
+    shape = (200 // cell + 1, 256 // cell + 1)
+    for _ in range(10):
+        levels = rng.integers(0, 256, shape, np.uint8).repeat(cell, 0).repeat(cell, 1)[:200, :256]
+        found = list(boxes_of(Image.fromarray(levels)))
+        assert found == by_scipy(np.ascontiguousarray(levels))
+        assert len(found) > 2
 
 
 def test_at_most_eight_are_hashed_the_largest_first_and_no_two_alike() -> None:
