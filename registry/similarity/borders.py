@@ -24,6 +24,7 @@ its corners.
 _SIDE = 512
 _LEVELS = 16
 """Most that a border may differ from its corner, in levels of 255: JPEG leaves some."""
+_APART = [255 * (abs(difference) > _LEVELS) for difference in range(-255, 256)]
 _LEAST_CUT = 0.02
 """A border narrower than this share of a side is left on: it hardly moves the hash."""
 _LEAST_LEFT = 0.2
@@ -43,8 +44,8 @@ def inside(grey: Image.Image) -> Box | None:
     """Return the box inside a border of one colour; None where there is none to speak of."""
     factor = max(1, max(grey.size) // _SIDE)
     small = grey.reduce(factor) if factor > 1 else grey
-    for corner in ((0, 0), (small.width - 1, small.height - 1)):
-        level = small.getpixel(corner)
+    corners = ((0, 0), (small.width - 1, small.height - 1))
+    for level in dict.fromkeys(small.getpixel(corner) for corner in corners):
         found = _bounds(small, level)  # type: ignore[arg-type]  # luma has one channel
         if found is not None and _is_frame(found, small.size):
             left, top, right, bottom = (factor * edge for edge in found)
@@ -54,8 +55,7 @@ def inside(grey: Image.Image) -> Box | None:
 
 def _bounds(grey: Image.Image, level: int) -> Box | None:
     """Return the box of all that differs from a level."""
-    apart = [255 * (abs(other - level) > _LEVELS) for other in range(256)]
-    return grey.point(apart).getbbox()
+    return grey.point(_APART[255 - level : 511 - level]).getbbox()
 
 
 def _is_frame(box: Box, size: tuple[int, int]) -> bool:

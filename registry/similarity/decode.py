@@ -56,6 +56,7 @@ _LOSSLESS_TIFF = {"raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_def
 _EXACT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
 _TIFF_BITS = 258
 _ORIENTATION = 0x0112
+_UPRIGHT = 1
 _QUARTER_TURNS = {5, 6, 7, 8}
 
 
@@ -167,10 +168,12 @@ def open_header(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
 
 
 def as_shown(image: Image.Image) -> Image.Image:
-    """Turn a picture upright, in 8 bits; keep its format."""
+    """Turn a picture upright, in 8 bits; keep its format. One that is so already is not copied."""
     from PIL import ImageOps  # noqa: PLC0415
 
-    shown = ImageOps.exif_transpose(_eight_bits(image))
+    shown = _eight_bits(image)
+    if shown.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+        shown = ImageOps.exif_transpose(shown)
     shown.format = image.format
     return shown
 

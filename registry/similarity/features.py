@@ -40,12 +40,13 @@ class Features:
 
 def features_of(grey: Any, count: int) -> Features:
     """Return up to `count` features of a grey picture, (height, width) uint8."""
-    import numpy as np  # noqa: PLC0415  # heavy: only with a picture
+    import cv2  # noqa: PLC0415  # heavy: only with a picture
+    import numpy as np  # noqa: PLC0415
 
     found, descriptors = _detector(count).detectAndCompute(grey, None)
     if descriptors is None:
         descriptors = np.empty((0, DESCRIPTOR_BYTES), np.uint8)
-    points = np.array([corner.pt for corner in found], np.float32).reshape(-1, 2)
+    points = np.asarray(cv2.KeyPoint.convert(found), np.float32).reshape(-1, 2)
     strengths = np.array([corner.response for corner in found], np.float32)
     return Features(points, descriptors, strengths, (grey.shape[1], grey.shape[0]))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.similarity.fingerprints import flattened
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -29,11 +31,11 @@ class Colour:
     share: int
 
 
-def palette_of(flat: Image.Image) -> bytes:
-    """Return the value of a picture in RGB, without transparency."""
+def palette_of(image: Image.Image) -> bytes:
+    """Return the value of a decoded picture."""
     from PIL import Image  # noqa: PLC0415  # heavy: only with a picture
 
-    some = flat.resize((_SAMPLES, _SAMPLES), Image.Resampling.NEAREST)
+    some = flattened(image.resize((_SAMPLES, _SAMPLES), Image.Resampling.NEAREST))
     small = some.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     few = small.quantize(MOST, method=Image.Quantize.MAXCOVERAGE)
     colours, areas = bytes(few.getpalette() or ()), few.histogram()

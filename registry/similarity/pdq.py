@@ -36,7 +36,7 @@ def pdq_of(grey: Image.Image) -> tuple[bytes, int] | None:
 
     square = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     places, weights = _blur()
-    rows = np.einsum("iwx,iw->ix", np.asarray(square, dtype=np.float32)[places], weights)
+    rows = np.einsum("iwx,iw->ix", np.asarray(square)[places].astype(np.float32), weights)
     block = np.einsum("yjw,jw->yj", rows[:, places], weights)
     quality = _quality(block)
     if quality < MIN_QUALITY:

@@ -21,7 +21,6 @@ from registry.similarity.fingerprints import (
     NOT_FINGERPRINTABLE,
     PHASH256,
     black_value,
-    flattened,
     grey_of,
     pixels_digest,
     scaled,
@@ -104,11 +103,10 @@ def prints_of(
         said = texts.text_print(data, media_type)
         return Prints(sha256, () if said is None else (said,))
     shown = open_image(data, limits, least=DRAFT_SIDE) if image is None else image
-    flat = flattened(shown)
-    grey = grey_of(flat)
+    grey = grey_of(shown)
     small = shrunk(grey, thumbs.SIDE)
     looks = [*_looks(shown, grey, small), *_frames(data, limits, shown)]
-    named = [*looks, (palette.PALETTE, palette.palette_of(flat), 100)]
+    named = [*looks, (palette.PALETTE, palette.palette_of(shown), 100)]
     width, height = shown_size(shown)
     return Prints(
         sha256,
