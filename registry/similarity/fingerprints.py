@@ -5,13 +5,13 @@ Computes from decoded pictures; neither stores nor compares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.core.digests import sha256_hex
 from registry.core.fingerprint import FingerprintValue
-from registry.core.pixels import pixels_v1
+from registry.core.pixels import pixels_v1_of
 from registry.errors import InputError
 from registry.similarity.decode import INEXACT, ImageLimits, open_image
 
@@ -46,6 +46,7 @@ _MIN_DETAIL = 100
 a square or a checkerboard under 95: their hashes are made of rounding, and equal each other's."""
 _FAINT = 4.0
 """Strength up to which a frequency may be rounding or compression, in levels (orthonormal DCT)."""
+_STRIP_PIXELS = 1 << 16
 
 _Value = tuple[bytes, int]
 
@@ -110,8 +111,15 @@ def pixels_digest(image: Image.Image) -> str | None:
     """
     if INEXACT in image.info:
         return None
-    rgba = image.convert("RGBA")
-    return pixels_v1(rgba.width, rgba.height, rgba.tobytes())
+    parts = (strip.convert("RGBA").tobytes() for strip in _strips(image))
+    return pixels_v1_of(image.width, image.height, parts)
+
+
+def _strips(image: Image.Image) -> Iterator[Image.Image]:
+    """Yield a picture from the top down, in parts that a processor's cache holds."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def luma_of(image: Image.Image) -> Image.Image:

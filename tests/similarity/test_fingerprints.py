@@ -19,6 +19,7 @@ from registry.settings import Limits
 from registry.similarity.decode import open_image
 from registry.similarity.finder import RADIUS
 from registry.similarity.fingerprints import (
+    _STRIP_PIXELS,
     BITS,
     PHASH256,
     PHASH256_V1,
@@ -229,6 +230,15 @@ def test_every_lossless_container_gives_the_same_pixel_digest(drawn: Draw, encod
     assert len(set(containers)) == len(containers)
     assert digests == {pixels_v1(256, 256, image.convert("RGBA").tobytes())}
     assert pixels_digest(image) in digests
+
+
+def test_the_digest_of_a_large_picture_is_that_of_its_pixels_at_once(drawn: Draw) -> None:
+    large = drawn(1).resize((700, 500)).convert("RGBA")
+    large.paste((9, 99, 200, 0), (100, 150, 300, 260))  # colour under no alpha, across parts
+    assert large.width * large.height > 4 * _STRIP_PIXELS
+    assert pixels_digest(large) == pixels_v1(700, 500, large.tobytes())
+    narrow = drawn(2).resize((1, 3 * _STRIP_PIXELS // 2))
+    assert pixels_digest(narrow) == pixels_v1(*narrow.size, narrow.convert("RGBA").tobytes())
 
 
 def test_one_changed_pixel_changes_the_digest(drawn: Draw) -> None:
