@@ -48,7 +48,8 @@ _FAINT = 4.0
 """Strength up to which a frequency may be rounding or compression, in levels (orthonormal DCT)."""
 _STRIP_PIXELS = 1 << 16
 
-_Value = tuple[bytes, int]
+Value = tuple[bytes, int]
+"""A hash and its quality."""
 
 
 def fingerprint(
@@ -65,12 +66,12 @@ def fingerprint(
     return None if value is None else FingerprintValue(sha256_hex(data), PHASH256, *value)
 
 
-def value_of(luma: Image.Image) -> _Value | None:
+def value_of(luma: Image.Image) -> Value | None:
     """Return the hash and the quality of a `luma_of`; None when it is not fingerprintable."""
     return values_of([luma])[0]
 
 
-def values_of(lumas: Sequence[Image.Image]) -> list[_Value | None]:
+def values_of(lumas: Sequence[Image.Image]) -> list[Value | None]:
     """Return `value_of` each of several: together they take half as long as one by one."""
     import numpy as np  # noqa: PLC0415  # heavy: only with a picture
 
@@ -127,7 +128,7 @@ def luma_of(image: Image.Image) -> Image.Image:
     return scaled(grey_of(image))
 
 
-def black_value(image: Image.Image) -> _Value | None:
+def black_value(image: Image.Image) -> Value | None:
     """Return hash and quality on black; None where nothing shines through, or it is flat."""
     if not image.has_transparency_data:
         return None

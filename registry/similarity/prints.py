@@ -24,7 +24,7 @@ from registry.similarity.fingerprints import (
     grey_of,
     pixels_digest,
     scaled,
-    value_of,
+    values_of,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def prints_of(
 
 def _looks(image: Image.Image, grey: Image.Image, small: Image.Image) -> Iterator[_Named]:
     """Yield what can be matched of one picture: as decoded, as luma, and that as a thumbnail."""
-    whole = value_of(scaled(grey))
+    luma = scaled(grey)
+    whole, *parts = values_of([luma, *segments.regions_of(grey, luma)])
     if whole is not None:
         yield PHASH256, *whole
     black = black_value(image)
@@ -131,10 +132,10 @@ def _looks(image: Image.Image, grey: Image.Image, small: Image.Image) -> Iterato
     trimmed = borders.trimmed_value(grey)
     if trimmed is not None:
         yield borders.TRIMMED, *trimmed
-    parts = segments.segments_of(grey)
-    if parts:
-        yield segments.SEGMENTS, b"".join(parts), 100
-    shared = votes.votes_of(small) if whole or parts else b""
+    regions = segments.chosen(parts)
+    if regions:
+        yield segments.SEGMENTS, b"".join(regions), 100
+    shared = votes.votes_of(small) if whole or regions else b""
     if shared:
         yield votes.VOTES, shared, 100
     checked = None if whole is None else pdq.pdq_of(grey)

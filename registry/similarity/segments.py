@@ -6,11 +6,10 @@ After Steinebach, Liu, Yannikos, "Efficient Cropping-Resistant Robust Image Hash
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.similarity.fingerprints import EDGE, grey_of, phash_of, values_of
+from registry.similarity.fingerprints import EDGE, Value, grey_of, phash_of, values_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,29 +37,38 @@ def segments_of(image: Image.Image) -> tuple[bytes, ...]:
     Empty where no region has enough to recognise. The picture as a whole is among them only where
     a region reaches from edge to edge.
     """
-    return tuple(_hashed(image))
+    return tuple(chosen(values_of(regions_of(grey_of(image)))))
 
 
 def both_sides_of(image: Image.Image) -> Mapping[str, tuple[bytes, ...]]:
     """Return `segments_of` a picture under "", and of its regions mirrored under `mirrored`."""
     from PIL import ImageOps  # noqa: PLC0415  # heavy: only with a picture
 
-    found = _hashed(image)
-    mirrored = tuple(phash_of(ImageOps.mirror(luma)) for luma in found.values())
+    regions = regions_of(grey_of(image))
+    found = chosen(values_of(regions))
+    mirrored = tuple(phash_of(ImageOps.mirror(regions[number])) for number in found.values())
     return {"": tuple(found), "mirrored": mirrored}
 
 
-def _hashed(image: Image.Image) -> Mapping[bytes, Image.Image]:
-    """Return the regions' hashes, largest region first, and the luma that each is of."""
-    grey = grey_of(image)
-    boxes = boxes_of(grey)
-    found: dict[bytes, Image.Image] = {}
-    while len(found) < MOST and (some := list(islice(boxes, MOST))):
-        lumas = [_luma(grey, box) for box in some]
-        for luma, value in zip(lumas, values_of(lumas), strict=True):
-            if value is not None and len(found) < MOST:
-                found.setdefault(value[0], luma)
+def chosen(values: Iterable[Value | None]) -> Mapping[bytes, int]:
+    """Return the first hashes of regions, at most `MOST` and no two alike, and their numbers."""
+    found: dict[bytes, int] = {}
+    for number, value in enumerate(values):
+        if value is not None and len(found) < MOST:
+            found.setdefault(value[0], number)
     return found
+
+
+def regions_of(grey: Image.Image, whole: Image.Image | None = None) -> list[Image.Image]:
+    """Return the luma, 64x64, of each region of a picture's luma in full size, the largest first.
+
+    `whole` is the `scaled` picture where it is at hand: a region may be all of it.
+    """
+    everything = (0, 0, *grey.size)
+    return [
+        whole if whole is not None and box == everything else _luma(grey, box)
+        for box in boxes_of(grey)
+    ]
 
 
 def boxes_of(grey: Image.Image) -> Iterator[Box]:
