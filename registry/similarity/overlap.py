@@ -6,7 +6,6 @@ carpet. Compares pixels of grey pictures; how one lies on the other is found els
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,23 +44,30 @@ def likeness(query: Grey, asset: Grey, matrix: Any) -> float:
     below, above = (cv2.GaussianBlur(one, (0, 0), _BLUR_PIXELS) for one in (asset, laid))
     down = np.linspace(rows[0], rows[-1] + 1, _CELLS + 1).astype(int)
     across = np.linspace(columns[0], columns[-1] + 1, _CELLS + 1).astype(int)
-    cells = [
-        (slice(top, bottom), slice(left, right))
-        for top, bottom in itertools.pairwise(down)
-        for left, right in itertools.pairwise(across)
-    ]
-    found = [_alike(below[cell], above[cell], shown[cell]) for cell in cells]
-    said = [alike for alike in found if alike is not None]
-    return sum(said) / len(said) if said else 0.0
+    part = slice(down[0], down[-1]), slice(across[0], across[-1])
+    sums = _in_cells(below[part], above[part], shown[part], down - down[0], across - across[0])
+    covered = sums[0] / np.maximum(1, np.outer(np.diff(down), np.diff(across)))
+    whole = (sums[0] >= _LEAST_PIXELS) & (covered >= _LEAST_COVERED)
+    count, some, others, some_2, others_2, both = sums[:, whole]
+    means = some / count, others / count
+    spreads = (
+        np.sqrt(np.maximum(0, some_2 / count - means[0] ** 2)),
+        np.sqrt(np.maximum(0, others_2 / count - means[1] ** 2)),
+    )
+    common = both / count - means[0] * means[1]
+    telling = np.maximum(*spreads) >= _LEAST_CONTRAST
+    alike = common[telling] > _LEAST_CORRELATION * (spreads[0] * spreads[1])[telling]
+    return float(alike.mean()) if len(alike) else 0.0
 
 
-def _alike(below: Grey, above: Grey, shown: Any) -> bool | None:
-    """Tell whether a cell's levels correlate; None where it is plain, or hardly shown."""
-    if shown.size < _LEAST_PIXELS or shown.mean() < _LEAST_COVERED:
-        return None
-    some, others = below[shown].astype(float), above[shown].astype(float)
-    spreads = some.std(), others.std()
-    if max(spreads) < _LEAST_CONTRAST:
-        return None
-    common = ((some - some.mean()) * (others - others.mean())).mean()
-    return bool(common > _LEAST_CORRELATION * spreads[0] * spreads[1])
+def _in_cells(below: Grey, above: Grey, shown: Any, down: Any, across: Any) -> Any:
+    """Return the sums over cells with these edges, (6, rows, columns), of what both pictures show.
+
+    They are of ones, of the levels of each picture, of their squares, and of their products.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    ones = shown.astype(np.int64)
+    some, others = below * ones, above * ones
+    planes = np.stack((ones, some, others, some * some, others * others, some * others))
+    return np.add.reduceat(np.add.reduceat(planes, down[:-1], axis=1), across[:-1], axis=2)
