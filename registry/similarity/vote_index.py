@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     Owners = npt.NDArray[np.int32]
     _Pairs = tuple[Any, Any]
 
-MOST_POSTINGS = 1_000_000
+MOST_POSTINGS = 800_000
 """Most list entries that one search counts: the rarest keys come first, and tell most."""
 
 _TABLES = 2
+_LISTS = _TABLES * KEYS
 _TAIL = 1024
 """Rows that are compared one by one before they become a block."""
 _SPARE = 2
@@ -42,20 +43,26 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Rows from `start` on: for each table, the rows of each key, one list behind the other."""
+    """Rows from `start` on: the rows of each key, one list behind the other, table by table.
+
+    The list of a key begins at `offsets` (`_LISTS` + 1); `owners` has the numbers of rows.
+    """
 
     start: int
     size: int
-    offsets: tuple[Any, ...]
-    owners: tuple[Any, ...]
+    offsets: Any
+    owners: Any
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A query's keys of each table, and what each of them is worth."""
+    """The lists that a query looks into, and what a row in each is worth.
 
-    keys: tuple[Any, ...]
-    weights: tuple[Any, ...]
+    `lists` (n,) int64 counts through the tables, `weights` (n,) float32.
+    """
+
+    lists: Any
+    weights: Any
 
 
 class VoteIndex:
@@ -149,14 +156,14 @@ class VoteIndex:
         while len(self._digests) - (start := _end(self._blocks)) >= least:
             size = min(len(self._digests) - start, _BLOCK)
             inside = self._owners < start + size
-            lists = [(column, self._owners[inside]) for column in self._tail[inside].T]
+            tables = [(column, self._owners[inside]) for column in self._tail[inside].T]
             self._tail, self._owners = self._tail[~inside], self._owners[~inside]
             kept = self._blocks
             while kept and kept[-1].size <= size and kept[-1].size + size <= _BLOCK:
                 older, kept = kept[-1], kept[:-1]
                 start, size = older.start, older.size + size
-                lists = _joined(older, lists)
-            self._blocks = (*kept, _block(start, size, lists))
+                tables = _joined(older, tables)
+            self._blocks = (*kept, _block(start, size, tables))
 
 
 def vote_index_of(engine: Engine) -> VoteIndex:
@@ -171,19 +178,14 @@ def _wanted(keys: Keys, counts: Numbers, rows: int) -> _Wanted:
     """Return which of the keys are looked up, the rarest up to `MOST_POSTINGS` list entries."""
     import numpy as np  # noqa: PLC0415
 
-    unique = [np.unique(keys[:, number]) for number in range(_TABLES)]
-    lengths = np.concatenate([counts[number][some] for number, some in enumerate(unique)])
+    lists = np.unique(keys + np.arange(_TABLES) * KEYS)
+    lengths = counts.ravel()[lists]
     rarest = np.argsort(lengths, kind="stable")
-    affordable = np.zeros(len(lengths), bool)
+    affordable = np.zeros(len(lists), bool)
     affordable[rarest[np.cumsum(lengths[rarest]) <= MOST_POSTINGS]] = True
     affordable &= lengths > 0
-    weights = np.log(1 + rows / np.maximum(lengths, 1)) ** 2
-    cuts = np.cumsum([len(some) for some in unique])[:-1]
-    chosen = np.split(affordable, cuts)
-    return _Wanted(
-        tuple(some[mask] for some, mask in zip(unique, chosen, strict=True)),
-        tuple(part[mask] for part, mask in zip(np.split(weights, cuts), chosen, strict=True)),
-    )
+    weights = np.log(1 + rows / lengths[affordable]) ** 2
+    return _Wanted(lists[affordable], weights.astype(np.float32))
 
 
 def _scores(
@@ -196,11 +198,9 @@ def _scores(
         yield block.start, _in_block(block, wanted)
     if not len(tail):
         return
-    worth = np.zeros(len(tail))
-    for number, (keys, weights) in enumerate(zip(wanted.keys, wanted.weights, strict=True)):
-        table = np.zeros(KEYS)
-        table[keys] = weights
-        worth += table[tail[:, number]]
+    table = np.zeros(_LISTS, np.float32)
+    table[wanted.lists] = wanted.weights
+    worth = table[tail + np.arange(_TABLES) * KEYS].sum(axis=1)
     start = _end(blocks)
     yield start, np.bincount(owners - start, weights=worth)
 
@@ -208,17 +208,14 @@ def _scores(
 def _in_block(block: _Block, wanted: _Wanted) -> Any:
     import numpy as np  # noqa: PLC0415
 
-    scores = np.zeros(block.size)
-    parts = zip(wanted.keys, wanted.weights, block.offsets, block.owners, strict=True)
-    for keys, weights, offsets, owners in parts:
-        first = offsets[keys].astype(np.int64)
-        lengths = offsets[keys.astype(np.int64) + 1] - first
-        ends = np.cumsum(lengths)
-        if not len(ends) or not ends[-1]:
-            continue
-        places = np.repeat(first - (ends - lengths), lengths) + np.arange(ends[-1])
-        worth = np.repeat(weights, lengths)
-        scores += np.bincount(owners[places], weights=worth, minlength=block.size)
+    first = block.offsets[wanted.lists].astype(np.int64)
+    lengths = block.offsets[wanted.lists + 1] - first
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(first - before, lengths)
+    places += np.arange(len(places))
+    rows = block.owners.take(places, mode="clip")  # unchecked: no place lies outside
+    scores = np.zeros(block.size, np.float32)
+    np.add.at(scores, rows.astype(np.intp), np.repeat(wanted.weights, lengths))
     return scores
 
 
@@ -233,27 +230,27 @@ def _best(scores: Any, start: int, most: int, floor: float) -> Iterator[tuple[fl
         yield float(scores[row]), row + start
 
 
-def _block(start: int, size: int, lists: Sequence[_Pairs]) -> _Block:
+def _block(start: int, size: int, tables: Sequence[_Pairs]) -> _Block:
     """Sort the (keys, rows) of each table by key."""
     import numpy as np  # noqa: PLC0415
 
-    sorted_lists, offsets = [], []
-    for keys, owners in lists:
-        order = np.argsort(keys, kind="stable")
-        sorted_lists.append((owners[order] - start).astype(np.uint16))
-        counts = np.bincount(keys, minlength=KEYS)
-        offsets.append(np.concatenate(([0], np.cumsum(counts))).astype(np.uint32))
-    return _Block(start, size, tuple(offsets), tuple(sorted_lists))
+    owners = [
+        (rows[np.argsort(keys, kind="stable")] - start).astype(np.uint16) for keys, rows in tables
+    ]
+    lengths = np.concatenate([np.bincount(keys, minlength=KEYS) for keys, _ in tables])
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.uint32)
+    return _Block(start, size, offsets, np.concatenate(owners))
 
 
-def _joined(block: _Block, lists: Sequence[_Pairs]) -> list[_Pairs]:
+def _joined(block: _Block, tables: Sequence[_Pairs]) -> list[_Pairs]:
     """Return the (keys, rows) of a block's tables, and behind them these."""
     import numpy as np  # noqa: PLC0415
 
     joined = []
-    for number, (keys, owners) in enumerate(lists):
-        older = np.repeat(np.arange(KEYS, dtype=np.uint16), np.diff(block.offsets[number]))
-        rows = block.owners[number].astype(np.int32) + block.start
+    for number, (keys, owners) in enumerate(tables):
+        offsets = block.offsets[number * KEYS : (number + 1) * KEYS + 1]
+        older = np.repeat(np.arange(KEYS, dtype=np.uint16), np.diff(offsets))
+        rows = block.owners[offsets[0] : offsets[-1]].astype(np.int32) + block.start
         joined.append((np.concatenate((older, keys)), np.concatenate((rows, owners))))
     return joined
 
