@@ -142,7 +142,7 @@ def _trials(pictures: Sequence[Image.Image], amount: Amount) -> Iterator[tuple[i
     for number, picture in enumerate(pictures):
         for nth, crop in enumerate(_crops(picture, len(pictures) + number, amount.probes)):
             query = ImageOps.mirror(crop) if nth % 4 == 3 else crop
-            probe = Probe(query)
+            probe = Probe(grey_of(query))
             alike = _rivals(query, number, stored)[: amount.rivals // 2]
             shared = votes.search(probe.keys(mirrored=False), amount.rivals)
             shared += votes.search(probe.keys(mirrored=True), amount.rivals)

@@ -21,6 +21,7 @@ from registry.settings import Limits, load_settings
 from registry.similarity import hits
 from registry.similarity.decode import open_image
 from registry.similarity.finder import RADIUS
+from registry.similarity.fingerprints import grey_of
 from registry.similarity.indexes import index_of
 from registry.similarity.query import query_of
 from registry.similarity.segments import SEGMENTS
@@ -93,7 +94,7 @@ def _rows(registry: Registry, queries: dict[str, list[bytes]], searches: int) ->
 def _show(engine: Engine, data: bytes, thumbnail: bytes) -> None:
     """Give a thumbnail to each candidate of a query that has none: in a library, all have."""
     query = query_of(data, Limits())
-    probe, votes = Probe(query.image), vote_index_of(engine)
+    probe, votes = Probe(grey_of(query.image)), vote_index_of(engine)
     sides = {"": False, "mirrored": True}
     found = hits.by_votes(
         {

@@ -6,6 +6,7 @@ Computes from grey pictures; knows neither candidates nor verdicts.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +41,52 @@ class Features:
 
 def features_of(grey: Any, count: int) -> Features:
     """Return up to `count` features of a grey picture, (height, width) uint8."""
+    found, descriptors = _detector(count).detectAndCompute(grey, None)
+    return _features(found, descriptors, grey)
+
+
+def both_sides_of(grey: Any, turned: Any, count: int) -> tuple[Features, Features]:
+    """Return up to `count` features of a grey picture, and of it mirrored, which is `turned`.
+
+    The corners are the same: finding them, which takes most of the time, is done once.
+    """
     import cv2  # noqa: PLC0415  # heavy: only with a picture
+
+    detector = _detector(count)
+    found, descriptors = detector.detectAndCompute(grey, None)
+    steps = [detector.getScaleFactor() ** level for level in range(detector.getNLevels())]
+    edges = [(round(grey.shape[1] / step) - 1) * step for step in steps]
+    there = [
+        cv2.KeyPoint(
+            edges[corner.octave] - corner.pt[0],  # the same pixel of the same size
+            corner.pt[1],
+            corner.size,
+            (540 - corner.angle) % 360,
+            corner.response,
+            corner.octave,
+        )
+        for corner in found
+    ]
+    kept, others = detector.compute(turned, there)
+    return _features(found, descriptors, grey), _features(kept, others, turned)
+
+
+def mirrored_of(grey: Any) -> Any:
+    """Return a grey picture, (height, width) uint8, with left and right exchanged."""
     import numpy as np  # noqa: PLC0415
 
-    found, descriptors = _detector(count).detectAndCompute(grey, None)
+    return np.ascontiguousarray(grey[:, ::-1])
+
+
+def _features(corners: Sequence[Any], descriptors: Any, grey: Any) -> Features:
+    """Return what OpenCV found of a picture."""
+    import cv2  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
     if descriptors is None:
         descriptors = np.empty((0, DESCRIPTOR_BYTES), np.uint8)
-    points = np.asarray(cv2.KeyPoint.convert(found), np.float32).reshape(-1, 2)
-    strengths = np.array([corner.response for corner in found], np.float32)
+    points = np.asarray(cv2.KeyPoint.convert(corners), np.float32).reshape(-1, 2)
+    strengths = np.array([corner.response for corner in corners], np.float32)
     return Features(points, descriptors, strengths, (grey.shape[1], grey.shape[0]))
 
 

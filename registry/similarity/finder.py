@@ -35,7 +35,7 @@ from registry.similarity.hits import WHOLE, Hit
 from registry.similarity.judging import Judged, judge
 from registry.similarity.media import UNKNOWN, media_type_of
 from registry.similarity.pdq import PDQ
-from registry.similarity.query import Query, query_of
+from registry.similarity.query import Query, opened, query_of
 from registry.similarity.segments import SEGMENTS
 from registry.similarity.shelves import Assets, Holder, Same, Shelf, shelves
 from registry.similarity.text_index import alike_texts
@@ -46,8 +46,8 @@ from registry.store.transaction import read
 
 RADIUS = 62
 """Largest distance that is searched for unless the caller says otherwise."""
-_SIDES = 2
-"""A query's corners are looked for as they are and mirrored, at the same time."""
+_AT_ONCE = 2
+"""Threads beside that of the caller: for corners, and for comparisons by them."""
 MOST_MATCHES = 200
 """Most look-alikes of one bank in an answer; a note says when there were more."""
 
@@ -56,14 +56,17 @@ MOST_MATCHES = 200
 class _Asked:
     """What is looked for, and how; `query` is None for what is no picture.
 
-    Without `corners`, candidates for parts are looked for by regions alone.
+    There is a `probe` of what can be matched by what it looks like. Without `corners`, candidates
+    for parts are looked for by regions alone.
     """
 
     engine: Engine
+    threads: Executor
     data: bytes = field(repr=False)
     sha256: str
     media_type: str
     query: Query | None
+    probe: Probe | None
     notes: tuple[str, ...]
     radius: int
     now_ms: int
@@ -142,12 +145,15 @@ def find(
         known = any(place.same(conn, sha256, None, None) for place in places)
     said = text_print(data, media_type)
     known = known or said is not None or (bool(data) and not media_type.startswith("image/"))
-    query, notes = _examined(data, source, limits, known=known)
-    if query is None and is_text(media_type):
-        notes = () if said is not None else (NOT_COMPARABLE,)
     chosen = default() if calibration is None else calibration
-    asked = _Asked(engine, data, sha256, media_type, query, notes, radius, now_ms, chosen)
-    return _answered(asked, places)
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        query, probe, notes = _examined(data, source, limits, threads, known=known)
+        if query is None and is_text(media_type):
+            notes = () if said is not None else (NOT_COMPARABLE,)
+        asked = _Asked(
+            engine, threads, data, sha256, media_type, query, probe, notes, radius, now_ms, chosen
+        )
+        return _answered(asked, places)
 
 
 def find_stored(
@@ -166,16 +172,28 @@ def find_stored(
     regions alone: a look-up of the file takes its corners, too. Raises InputError (`find.bank`).
     """
     places = shelves(engine, banks, now_ms)
-    asked = _Asked(
-        engine, b"", sha256, UNKNOWN, query, (), radius, now_ms, calibration, corners=False
-    )
-    return _answered(asked, places)
+    probe = Probe(query.image) if query is not None and query.fingerprintable else None
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        asked = _Asked(
+            engine,
+            threads,
+            b"",
+            sha256,
+            UNKNOWN,
+            query,
+            probe,
+            (),
+            radius,
+            now_ms,
+            calibration,
+            corners=False,
+        )
+        return _answered(asked, places)
 
 
 def _answered(asked: _Asked, places: Sequence[Shelf]) -> FindResult:
-    heard, query = _heard(asked), asked.query
-    probe = Probe(query.image) if query is not None and query.fingerprintable else None
-    answers = [_in_bank(asked, heard, probe, place) for place in places]
+    heard = _heard(asked)
+    answers = [_in_bank(asked, heard, place) for place in places]
     matches = sorted((match for answer in answers for match in answer.matches), key=_certainty)
     return FindResult(
         tuple(matches),
@@ -192,17 +210,24 @@ def _media_type(data: bytes, source: bytes | Path) -> str:
 
 
 def _examined(
-    data: bytes, source: bytes | Path, limits: ImageLimits, *, known: bool
-) -> tuple[Query | None, tuple[str, ...]]:
-    """Compute what to look for; a broken picture matters only where nothing else is known."""
+    data: bytes, source: bytes | Path, limits: ImageLimits, threads: Executor, *, known: bool
+) -> tuple[Query | None, Probe | None, tuple[str, ...]]:
+    """Compute what to look for; a broken picture matters only where nothing else is known.
+
+    Hashes are computed beside the corners, which take longest.
+    """
     try:
-        query = query_of(data, limits)
+        image, grey = opened(data, limits)
+        probe = Probe(grey)
+        probe.begin(threads)
+        query = query_of(data, limits, (image, grey))
     except InputError as error:
         if not known:
             raise
-        return None, (f"only the bytes were compared: {error.message}",)
-    misnamed = suffix_problem(source, query.image) if isinstance(source, Path) else None
-    return query, (*((f"the file {misnamed}",) if misnamed else ()), *query.notes)
+        return None, None, (f"only the bytes were compared: {error.message}",)
+    misnamed = suffix_problem(source, image) if isinstance(source, Path) else None
+    notes = (*((f"the file {misnamed}",) if misnamed else ()), *query.notes)
+    return query, probe if query.fingerprintable else None, notes
 
 
 def _heard(asked: _Asked) -> _Heard:
@@ -214,15 +239,15 @@ def _heard(asked: _Asked) -> _Heard:
     return _Heard(verdicts, negatives)
 
 
-def _in_bank(asked: _Asked, heard: _Heard, probe: Probe | None, place: Shelf) -> _Answer:
+def _in_bank(asked: _Asked, heard: _Heard, place: Shelf) -> _Answer:
     """Return what is equal to the query in one bank, then what looks or reads like it."""
     shown = None if asked.query is None else MEDIA_TYPES.get(asked.query.image.format or "")
     with read(asked.engine) as conn:
         same = place.same(conn, asked.sha256, asked.pixels, shown)
     answer = _Answer([_equal(place, one) for one in same])
     taken = {one.sha256 for one in same}
-    if asked.query is not None and probe is not None:
-        _add_alike(asked, heard, asked.query, probe, place, taken, answer)
+    if asked.query is not None and asked.probe is not None:
+        _add_alike(asked, heard, asked.query, asked.probe, place, taken, answer)
     elif isinstance(place, Assets):
         _add_texts(asked, heard, place, taken, answer)
     return answer
@@ -255,7 +280,7 @@ def _add_alike(
         holders = place.holders(conn, [hit.sha256 for hit in found])
         left = [hit for hit in found if hit.sha256 in holders]
         kept = [hit for hit in left if (hit.sha256, hit.kind) not in refuted]
-        judged = judge(conn, kept, probe, asked.calibration)
+        judged = judge(conn, kept, probe, asked.calibration, asked.threads)
         looked_for = {
             hit.sha256: query.variants[hit.transform] for hit in kept if hit.name == PHASH256
         }
@@ -281,10 +306,8 @@ def _add_alike(
 
 def _hits(asked: _Asked, query: Query, place: Shelf, probe: Probe, answer: _Answer) -> list[Hit]:
     """Search a bank by all fingerprints, and count what was compared."""
-    with ThreadPoolExecutor(_SIDES) as threads:
-        voted = _voted(place, probe, threads) if asked.corners else list
-        found = _hashed(asked, query, place, answer) + voted()
-    return hits.strongest_first(found)
+    voted = _voted(place, probe, asked.threads) if asked.corners else list
+    return hits.strongest_first(_hashed(asked, query, place, answer) + voted())
 
 
 def _hashed(asked: _Asked, query: Query, place: Shelf, answer: _Answer) -> list[Hit]:

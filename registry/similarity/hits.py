@@ -30,7 +30,7 @@ WIDE = ("", "framed")
 """Variants that are looked for in the whole radius."""
 MOST_VOTED = 12
 """Most candidates by their corners: each costs a comparison."""
-SURELY_VOTED = 4
+SURELY_VOTED = 3
 """Of these the first few are compared in any case, the others where they stand out."""
 STANDS_OUT = 1.15
 """Score, by that of the last candidate, from which one does: chance gives all about the same."""

@@ -6,7 +6,7 @@ Knows pictures and calibrations; neither indexes, nor who put a fingerprint wher
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,8 +28,6 @@ MOST_NEAR = 6
 """Most candidates for a part, by the nearest region, that are."""
 MOST_VOTED = 12
 """Most candidates for a part, by the most corners, that are."""
-AT_ONCE = 2
-"""Comparisons that run at the same time."""
 
 _THUMBNAILS = table_of(ThumbnailRow)
 _LOWER: Mapping[FindVerdict, FindVerdict] = {"match": "probable", "probable": "review"}
@@ -53,18 +51,21 @@ class Judged:
 
 
 def judge(
-    conn: Connection, hits: Sequence[Hit], probe: Verifier, calibration: Calibration
+    conn: Connection,
+    hits: Sequence[Hit],
+    probe: Verifier,
+    calibration: Calibration,
+    threads: Executor,
 ) -> list[Judged]:
     """Judge hits, given strongest first, and verify those that leave a doubt."""
     unverified = {hit.sha256: _unverified(hit, calibration) for hit in hits}
     doubted = _doubted(hits, unverified)
     thumbnails = _thumbnails(conn, [hit.sha256 for hit in doubted])
     visible = [hit for hit in doubted if hit.sha256 in thumbnails]
-    with ThreadPoolExecutor(AT_ONCE) as threads:  # OpenCV and numpy let other threads run
-        seen = threads.map(
-            lambda hit: probe.against(thumbnails[hit.sha256], mirrored=_side(hit)), visible
-        )
-        geometry = dict(zip((hit.sha256 for hit in visible), seen, strict=True))
+    seen = threads.map(  # OpenCV and numpy let other threads run
+        lambda hit: probe.against(thumbnails[hit.sha256], mirrored=_side(hit)), visible
+    )
+    geometry = dict(zip((hit.sha256 for hit in visible), seen, strict=True))
     return [_judged(hit, unverified[hit.sha256], calibration, geometry) for hit in hits]
 
 

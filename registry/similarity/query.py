@@ -49,11 +49,21 @@ class Query:
         return bool(self.variants or any(self.segments.values()))
 
 
-def query_of(data: bytes, limits: ImageLimits) -> Query:
-    """Compute all that is looked for of a picture. Raises InputError as `open_image` does."""
+def opened(data: bytes, limits: ImageLimits) -> tuple[Image.Image, Image.Image]:
+    """Return a picture and its luma. Raises InputError as `open_image` does."""
     image = open_image(data, limits, least=DRAFT_SIDE)
-    grey = grey_of(image)
-    looked_for = dict(variants(image)) | dict(_frames(data, limits, image))
+    return image, grey_of(image)
+
+
+def query_of(
+    data: bytes, limits: ImageLimits, shown: tuple[Image.Image, Image.Image] | None = None
+) -> Query:
+    """Compute all that is looked for of a picture.
+
+    `shown` is what `opened` gave, where that was called before. Raises InputError as it does.
+    """
+    image, grey = opened(data, limits) if shown is None else shown
+    looked_for = dict(variants(image, grey)) | dict(_frames(data, limits, image))
     parts = both_sides_of(grey)
     checked = pdq.pdq_of(grey) if "" in looked_for else None
     return Query(

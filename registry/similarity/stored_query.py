@@ -44,7 +44,7 @@ def stored_query(conn: Connection, sha256: str, pixels: str | None) -> Query | N
     image.load()
     stored = {_STORED[name]: values[name] for name in reversed(_STORED) if name in values}
     stored |= {f"frame {n + 1}": part for n, part in enumerate(parts_of(values.get(FRAMES, b"")))}
-    turned = dict(variants(image)) if stored else {}
+    turned = dict(variants(image, image)) if stored else {}
     return Query(
         sha256,
         pixels,

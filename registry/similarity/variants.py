@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from registry.similarity.borders import trimmed_value
-from registry.similarity.fingerprints import black_value, grey_of, phash_of, scaled, value_of
+from registry.similarity.fingerprints import black_value, phash_of, scaled, value_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def variants(image: Image.Image) -> Iterator[tuple[str, bytes]]:
+def variants(image: Image.Image, grey: Image.Image) -> Iterator[tuple[str, bytes]]:
     """Yield the ways in which a query is looked for, each with its value; "" is the picture itself.
 
     A name says what was done to a stored picture to give the query: seven other orientations,
     `inverted`, `framed` where the query has a border of one colour, and `on black` where it is
     transparent in part. What is hashed is the query with that undone. Yields nothing of what is not
     fingerprintable, such as a flat picture; one that is flat on white alone has its other variants.
+    `grey` is its luma on white.
     """
-    grey = grey_of(image)
     luma = scaled(grey)
     plain = value_of(luma)
     if plain is not None:

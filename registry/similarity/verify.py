@@ -7,18 +7,20 @@ stored of an asset; knows neither candidates nor banks.
 from __future__ import annotations
 
 import math
+import threading
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from registry.similarity.features import (
     ASSET_FEATURES,
     THUMBNAIL_SIDE,
     Features,
+    both_sides_of,
     features_of,
+    mirrored_of,
     shrunk,
 )
-from registry.similarity.fingerprints import grey_of
 from registry.similarity.overlap import likeness
 from registry.similarity.votes import looked_for
 
@@ -36,12 +38,6 @@ of those that were photographed off a page; two pairs of shoes on one carpet sho
 QUERY_SIDE = 480
 """Longest side of a query, pixels: larger than a thumbnail, for it may show little of the asset."""
 
-_QUERY_FEATURES = 800
-_VOTING = ((THUMBNAIL_SIDE, 500), (240, 400))
-"""Longest sides, in pixels, and features of further pictures of a query that vote: what it shows of
-the asset may be larger there, and smaller."""
-_VOTES = 400
-"""Most features of each of them that vote."""
 _RATIO = 0.85
 """How much nearer the nearest feature has to be than the second nearest."""
 _MOST_BITS = 64
@@ -53,6 +49,21 @@ _LEAST_SPREAD = 0.02
 """Least standard deviation of what agrees, across its narrowest direction, of the longest side."""
 _PLACE_PIXELS = 2.0
 """Features nearer than this are one: a corner is found at several scales."""
+
+
+class _Size(NamedTuple):
+    """How many features of a query are taken at a size, and how many of them vote."""
+
+    features: int
+    voting: int
+
+
+_SIZES = {QUERY_SIDE: _Size(800, 200), THUMBNAIL_SIDE: _Size(500, 200), 240: _Size(400, 120)}
+"""By the longest side, in pixels: what a query shows of an asset may be larger there, and smaller.
+
+Of an asset 64 corners are stored, the strongest all over it; the query's weaker ones are seldom
+among them, and looking for them only costs the room of better ones.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +83,30 @@ class Geometry:
     box: tuple[float, float, float, float]
 
 
-class Probe:
-    """A query: its features are computed when they are first needed, and once."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A query at one size: as it is and mirrored, and the features of both."""
 
-    def __init__(self, image: Image.Image) -> None:
-        """Keep a decoded picture, of any size and mode."""
-        self._image = image
-        self._sizes: dict[int, Any] = {}
-        self._keys: dict[bool, Any] = {}
+    greys: tuple[Any, Any]
+    features: tuple[Features, Features]
+
+
+class Probe:
+    """A query: its features are computed when they are first needed, and once.
+
+    Safe between threads.
+    """
+
+    def __init__(self, grey: Image.Image) -> None:
+        """Keep the luma of a decoded picture of any size."""
+        self._grey = grey
+        self._seen: dict[int, _Seen] = {}
+        self._locks = {side: threading.Lock() for side in _SIZES}
+
+    def begin(self, threads: Executor) -> None:
+        """Start to compute what `keys` needs, beside other work."""
+        for side in _SIZES:
+            threads.submit(self._at, side)
 
     def against(self, thumbnail: bytes, *, mirrored: bool | None = None) -> Geometry | None:
         """Compare the query with an asset's thumbnail: as it is, mirrored, or by default both.
@@ -104,50 +131,34 @@ class Probe:
 
         Features are taken at several sizes: a crop may be larger than the asset, or smaller.
         """
-        if mirrored not in self._keys:  # a query is looked for in several banks
-            self._keys[mirrored] = self._voting(mirrored)
-        return self._keys[mirrored]
-
-    def _voting(self, mirrored: bool) -> Any:
         import numpy as np  # noqa: PLC0415  # heavy: only with a picture
 
-        found = [looked_for(self._features(mirrored), _VOTES)]
-        for side, count in _VOTING:
-            features = features_of(self._shrunk(side, mirrored), count)
-            found.append(looked_for(features, _VOTES))
-        return np.concatenate(found)
-
-    def _features(self, mirrored: bool) -> Features:
-        return self._turned if mirrored else self._plain
+        return np.concatenate(
+            [
+                looked_for(self._at(side).features[mirrored], size.voting)
+                for side, size in _SIZES.items()
+            ]
+        )
 
     def _geometry(self, grey: Any, asset: Features, mirrored: bool) -> Geometry | None:
         """Return where the query lies by its corners, if what both show there looks alike."""
-        place = place_of(self._features(mirrored), asset)
-        if place is None:
-            return None
-        if likeness(self._shrunk(QUERY_SIDE, mirrored), grey, place.matrix) < LEAST_LIKENESS:
+        seen = self._at(QUERY_SIDE)
+        place = place_of(seen.features[mirrored], asset)
+        if place is None or likeness(seen.greys[mirrored], grey, place.matrix) < LEAST_LIKENESS:
             return None
         return place.geometry(mirrored=mirrored)
 
-    @cached_property
-    def _grey(self) -> Image.Image:
-        return grey_of(self._image)
-
-    def _shrunk(self, side: int, mirrored: bool) -> Any:
-        """Return the query with at most so many pixels a side, mirrored or not."""
+    def _at(self, side: int) -> _Seen:
+        """Return the query with at most so many pixels a side."""
         import numpy as np  # noqa: PLC0415
 
-        if side not in self._sizes:
-            self._sizes[side] = np.asarray(shrunk(self._grey, side))
-        return _mirrored(self._sizes[side]) if mirrored else self._sizes[side]
-
-    @cached_property
-    def _plain(self) -> Features:
-        return features_of(self._shrunk(QUERY_SIDE, mirrored=False), _QUERY_FEATURES)
-
-    @cached_property
-    def _turned(self) -> Features:
-        return features_of(self._shrunk(QUERY_SIDE, mirrored=True), _QUERY_FEATURES)
+        with self._locks[side]:
+            if side not in self._seen:
+                grey = np.asarray(shrunk(self._grey, side))
+                turned = mirrored_of(grey)
+                features = both_sides_of(grey, turned, _SIZES[side].features)
+                self._seen[side] = _Seen((grey, turned), features)
+            return self._seen[side]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +274,3 @@ def _decoded(thumbnail: bytes) -> Any:
     if not thumbnail:
         return None
     return cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_GRAYSCALE)
-
-
-def _mirrored(grey: Any) -> Any:
-    import numpy as np  # noqa: PLC0415
-
-    return np.ascontiguousarray(grey[:, ::-1])

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.similarity.features import ASSET_FEATURES, Features, features_of
+from registry.similarity.features import (
+    ASSET_FEATURES,
+    Features,
+    both_sides_of,
+    features_of,
+    mirrored_of,
+)
 from registry.similarity.fingerprints import grey_of
 from registry.similarity.overlap import likeness
 from registry.similarity.thumbs import thumbnail_of
@@ -29,7 +35,7 @@ def cut(image: Image.Image) -> Image.Image:
 
 
 def seen(image: Image.Image, stored: Image.Image) -> Geometry:
-    found = Probe(image).against(thumb(stored))
+    found = Probe(grey_of(image)).against(thumb(stored))
     assert found is not None
     return found
 
@@ -60,6 +66,22 @@ def test_a_crop_is_seen_where_it_is_however_it_was_turned(
     assert found.scale == pytest.approx(max(asset.size) / max(part.size), rel=0.03)
 
 
+def test_mirrored_features_are_those_that_are_found_in_the_mirrored_picture(
+    photographs: tuple[Image.Image, ...],
+) -> None:
+    grey = np.asarray(grey_of(photographs[0]))
+    turned = mirrored_of(grey)
+    plain, ours = both_sides_of(grey, turned, ASSET_FEATURES)
+    found = features_of(turned, ASSET_FEATURES)
+    assert len(plain) == len(ours) == len(found)
+    gaps = np.linalg.norm(ours.points[:, None] - found.points[None], axis=2)
+    same = gaps.min(axis=1) < 1
+    assert same.mean() > 0.95
+    others = found.descriptors[gaps.argmin(axis=1)]
+    bits = np.bitwise_count(ours.descriptors ^ others).sum(axis=1)[same]
+    assert bits.mean() < 3  # of 256; strangers differ by about half of them
+
+
 def test_a_page_that_shows_all_of_it_has_all_of_it_at_its_scale(
     photographs: tuple[Image.Image, ...],
 ) -> None:
@@ -72,12 +94,12 @@ def test_a_page_that_shows_all_of_it_has_all_of_it_at_its_scale(
 
 def test_another_picture_is_not_seen(photographs: tuple[Image.Image, ...]) -> None:
     temple, flower = photographs
-    assert Probe(cut(temple)).against(thumb(flower)) is None
-    assert Probe(flower).against(thumb(temple)) is None
+    assert Probe(grey_of(cut(temple))).against(thumb(flower)) is None
+    assert Probe(grey_of(flower)).against(thumb(temple)) is None
 
 
 def test_only_the_side_that_is_asked_for_is_compared(photographs: tuple[Image.Image, ...]) -> None:
-    probe = Probe(cut(photographs[0]).transpose(TURNS.FLIP_LEFT_RIGHT))
+    probe = Probe(grey_of(cut(photographs[0]).transpose(TURNS.FLIP_LEFT_RIGHT)))
     assert probe.against(thumb(photographs[0]), mirrored=False) is None
     assert probe.against(thumb(photographs[0]), mirrored=True) is not None
 
@@ -86,10 +108,10 @@ def test_what_has_no_corners_or_is_no_thumbnail_is_not_seen(
     photographs: tuple[Image.Image, ...],
 ) -> None:
     flat = Image.new("RGB", (300, 300), "red")
-    assert Probe(flat).against(thumb(flat)) is None
-    assert Probe(flat).against(thumb(photographs[0])) is None
-    assert Probe(photographs[0]).against(b"") is None
-    assert Probe(photographs[0]).against(b"no picture at all") is None
+    assert Probe(grey_of(flat)).against(thumb(flat)) is None
+    assert Probe(grey_of(flat)).against(thumb(photographs[0])) is None
+    assert Probe(grey_of(photographs[0])).against(b"") is None
+    assert Probe(grey_of(photographs[0])).against(b"no picture at all") is None
 
 
 def features(points: Any, size: int = 320) -> Features:
@@ -141,8 +163,8 @@ def test_two_things_in_one_place_are_not_one(
     other.paste(drawn(5, place.height, 9).resize((place.width - box[0], place.height)), box)
     corners = [features_of(np.asarray(grey_of(one_of)), ASSET_FEATURES) for one_of in (one, other)]
     assert place_of(*corners) is not None  # what is around them is the same
-    assert Probe(one).against(thumb(other)) is None
-    assert Probe(one).against(thumb(one)) is not None
+    assert Probe(grey_of(one)).against(thumb(other)) is None
+    assert Probe(grey_of(one)).against(thumb(one)) is not None
 
 
 def test_what_both_show_is_compared_cell_by_cell(photographs: tuple[Image.Image, ...]) -> None:
