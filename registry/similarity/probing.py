@@ -97,14 +97,17 @@ def _scan(
 
 
 def _check(words: Words, queries: Words, which: Any, rows: Any, radius: int) -> Hits:
-    """Compare these rows each with its query, word by word: most are too far after the second."""
+    """Compare these rows each with its query, word by word: most are too far after the second.
+
+    Bands find within 31 bits, so that a byte counts what is near so far and 64 bits more.
+    """
     import numpy as np  # noqa: PLC0415
 
-    distances = np.zeros(len(rows), dtype=np.uint16)
+    distances = np.zeros(len(rows), dtype=np.uint8)
     for part, word in zip(words, queries.T, strict=True):
-        distances = distances + np.bitwise_count(part[rows] ^ word[which])
-        near = distances <= radius
-        which, rows, distances = which[near], rows[near], distances[near]
+        distances += np.bitwise_count(part.take(rows) ^ word.take(which))
+        near = np.flatnonzero(distances <= radius)
+        which, rows, distances = which.take(near), rows.take(near), distances.take(near)
     _, first = np.unique(which * words.shape[1] + rows, return_index=True)
     return which[first], rows[first], distances[first]
 
