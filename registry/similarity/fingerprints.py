@@ -130,7 +130,7 @@ def luma_of(image: Image.Image) -> Image.Image:
 
 def black_value(image: Image.Image) -> Value | None:
     """Return hash and quality on black; None where nothing shines through, or it is flat."""
-    if not image.has_transparency_data:
+    if not image.has_transparency_data or _is_opaque(image.convert("RGBA")):
         return None
     return value_of(scaled(grey_of(image, "black")))
 
@@ -149,7 +149,13 @@ def flattened(image: Image.Image, ground: str = "white") -> Image.Image:
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     rgba = image.convert("RGBA")
+    if _is_opaque(rgba):
+        return rgba.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
+
+
+def _is_opaque(rgba: Image.Image) -> bool:
+    return rgba.getchannel("A").getextrema() == (255, 255)
 
 
 def scaled(grey: Image.Image) -> Image.Image:

@@ -191,8 +191,10 @@ def test_a_white_mark_on_nothing_is_known_by_its_look_on_black(encode: Encode) -
 
 def test_only_what_shines_through_has_a_look_on_black(encode: Encode) -> None:
     solid = colours("solid", side=256)
+    plain = values_of(prints_of(encode(solid), LIMITS))
     solid.putalpha(255)
-    assert BLACK not in values_of(prints_of(encode(solid), LIMITS))
+    assert values_of(prints_of(encode(solid), LIMITS)) == plain
+    assert BLACK not in plain
     assert BLACK in values_of(prints_of(encode(see_through()), LIMITS))
 
 
