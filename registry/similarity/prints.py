@@ -90,15 +90,16 @@ def prints_of(
     image: Image.Image | None = None,
     media_type: str | None = None,
     pixels: bool = True,
+    sha256: str | None = None,
 ) -> Prints:
     """Compute everything of an asset's bytes. Raises InputError as `open_image` does.
 
     Of a `media_type` that is no picture's, only texts have one; without one, a picture is expected.
     `image` is the picture where it is at hand, so that it is not decoded again: from `open_image`
     with `DRAFT_SIDE`, or the one that `data` encodes without loss. Without `pixels`, their digest,
-    which reads all of them, is left out.
+    which reads all of them, is left out. `sha256` (hex) is the digest of `data`, where it is known.
     """
-    sha256 = sha256_hex(data)
+    sha256 = sha256 or sha256_hex(data)
     if media_type is not None and media_type not in MEDIA_TYPES.values():
         said = texts.text_print(data, media_type)
         return Prints(sha256, () if said is None else (said,))

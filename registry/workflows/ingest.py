@@ -197,15 +197,18 @@ def read_all(opened: BufferedReader, limits: ImageLimits) -> bytes:
     return data
 
 
-def read_output(data: bytes, file: Path, limits: ImageLimits) -> Output:
+def read_output(
+    data: bytes, file: Path, limits: ImageLimits, *, sha256: str | None = None
+) -> Output:
     """Return what a file's bytes are, with their fingerprints; a picture is decoded once.
 
-    What is no picture that can be decoded is kept as it is. Raises InputError (`image.*`) for a
-    damaged picture, and for one whose suffix names another format.
+    What is no picture that can be decoded is kept as it is. `sha256` (hex) is the digest of the
+    bytes, where it is known. Raises InputError (`image.*`) for a damaged picture, and for one whose
+    suffix names another format.
     """
     media_type = media_type_of(data, file.name)
     if media_type not in MEDIA_TYPES.values():
-        made = prints_of(data, limits, media_type=media_type)
+        made = prints_of(data, limits, media_type=media_type, sha256=sha256)
         return Output(data, media_type, fingerprints=made.values)
     try:
         image = open_image(data, limits, least=DRAFT_SIDE)
@@ -220,7 +223,7 @@ def read_output(data: bytes, file: Path, limits: ImageLimits) -> Output:
             code="image.suffix",
             hint="rename it, or check that it is the file you mean",
         )
-    made = prints_of(data, limits, image=image)
+    made = prints_of(data, limits, image=image, sha256=sha256)
     return Output(
         data,
         MEDIA_TYPES[image.format or ""],

@@ -106,7 +106,7 @@ class Reader:
                 shown(found.path), "known", asset_id(sha256), record, kind, len(data)
             )
         try:
-            return read_output(data, path, self._task.settings.limits)
+            return read_output(data, path, self._task.settings.limits, sha256=sha256)
         except (InputError, IntegrityError):
             raise
         except Exception as error:  # a decoder's own, or no memory left for this picture
