@@ -20,6 +20,8 @@ DESCRIPTOR_BYTES = 32
 
 _FAST_LEVEL = 10
 """Least contrast of a corner, in levels of 255; OpenCV's 20 finds little on cloth."""
+_BORDER = 31
+"""Pixels from an edge within which ORB takes no corner; in what is a pixel high, it fails."""
 _LOCAL = threading.local()
 
 
@@ -41,7 +43,7 @@ class Features:
 
 def features_of(grey: Any, count: int) -> Features:
     """Return up to `count` features of a grey picture, (height, width) uint8."""
-    found, descriptors = _detector(count).detectAndCompute(grey, None)
+    found, descriptors = _corners(grey, count)
     return _features(found, descriptors, grey)
 
 
@@ -53,7 +55,7 @@ def both_sides_of(grey: Any, turned: Any, count: int) -> tuple[Features, Feature
     import cv2  # noqa: PLC0415  # heavy: only with a picture
 
     detector = _detector(count)
-    found, descriptors = detector.detectAndCompute(grey, None)
+    found, descriptors = _corners(grey, count)
     steps = [detector.getScaleFactor() ** level for level in range(detector.getNLevels())]
     edges = [(round(grey.shape[1] / step) - 1) * step for step in steps]
     there = [
@@ -76,6 +78,14 @@ def mirrored_of(grey: Any) -> Any:
     import numpy as np  # noqa: PLC0415
 
     return np.ascontiguousarray(grey[:, ::-1])
+
+
+def _corners(grey: Any, count: int) -> tuple[Sequence[Any], Any]:
+    """Return what OpenCV finds in a picture, and its descriptors; None where it has no room."""
+    if min(grey.shape) <= 2 * _BORDER:
+        return (), None
+    found, descriptors = _detector(count).detectAndCompute(grey, None)
+    return found, descriptors
 
 
 def _features(corners: Sequence[Any], descriptors: Any, grey: Any) -> Features:
@@ -123,5 +133,5 @@ def _detector(count: int) -> Any:
     kept: dict[int, Any] = _LOCAL.__dict__.setdefault("detectors", {})
     if count not in kept:
         cv2.setNumThreads(1)  # callers run in parallel themselves
-        kept[count] = cv2.ORB.create(count, fastThreshold=_FAST_LEVEL)
+        kept[count] = cv2.ORB.create(count, edgeThreshold=_BORDER, fastThreshold=_FAST_LEVEL)
     return kept[count]

@@ -22,6 +22,7 @@ from registry.similarity.fingerprints import (
     DRAFT_SIDE,
     NOT_FINGERPRINTABLE,
     PHASH256,
+    grey_of,
     luma_of,
     phash_of,
     pixels_digest,
@@ -31,6 +32,8 @@ from registry.similarity.palette import PALETTE, Colour, colours_in
 from registry.similarity.pdq import PDQ, pdq_of
 from registry.similarity.prints import BLACK, Prints, algorithms, prints_of
 from registry.similarity.query import query_of
+from registry.similarity.verify import Probe
+from registry.similarity.votes import VOTES
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -249,6 +252,17 @@ def test_no_shape_is_too_strange(size: tuple[int, int], encode: Encode) -> None:
     assert made.thumbnail is not None
     small = Image.open(io.BytesIO(made.thumbnail))
     assert (small.mode, max(small.size)) == ("L", min(320, max(size)))
+
+
+@pytest.mark.parametrize("size", [(3000, 12), (12, 3000)])
+def test_a_strip_is_hashed_though_it_has_no_corners(size: tuple[int, int], encode: Encode) -> None:
+    levels = np.random.default_rng(1).integers(0, 256, size[::-1], np.uint8)
+    data = encode(Image.fromarray(levels))
+    made = values_of(prints_of(data, LIMITS))
+    assert VOTES not in made
+    query = query_of(data, LIMITS)
+    assert query.variants[""] == made[PHASH256]
+    assert Probe(grey_of(query.image)).keys(mirrored=True).shape == (0, 2)
 
 
 # ---------------------------------------------------------------- animations
