@@ -43,19 +43,16 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return embedded_uri(tmp_path / "mlflow")
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's own empty database: its migrations take over a second, a copy of it none."""
-    from mlflow import MlflowClient
-
-    folder = tmp_path_factory.mktemp("empty-mlflow")
-    MlflowClient(tracking_uri=embedded_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 def lay_out(database: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     shutil.copyfile(database, folder / "mlflow.db")
+
+
+@pytest.fixture
+def prepared(settings: Settings, engine: Engine, empty_database: Path) -> Settings:
+    """The settings of a home, which `engine` made, with MLflow's empty database in it."""
+    lay_out(empty_database, settings.home.mlflow)
+    return settings
 
 
 @pytest.fixture
@@ -319,7 +316,7 @@ def test_a_deleted_experiment_is_named_and_not_written_to(
 
 
 def test_an_export_is_bounded_in_traces_and_bytes(
-    settings: Settings, engine: Engine, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+    prepared: Settings, engine: Engine, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     write = Tracking.write
@@ -332,22 +329,22 @@ def test_an_export_is_bounded_in_traces_and_bytes(
     records = [make_record(n) for n in range(5)]
     room = len(records[0].envelope) + len(records[1].envelope)
     monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", room)
-    open_mlflow(settings, engine).send(records[:3])
+    open_mlflow(prepared, engine).send(records[:3])
     monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", 1)
-    open_mlflow(settings, engine).send(records[3:])
+    open_mlflow(prepared, engine).send(records[3:])
     monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_BYTES", 10**9)
     monkeypatch.setattr("registry.mirrors.mlflow.MAX_EXPORT_TRACES", 4)
-    open_mlflow(settings, engine).send(records)
+    open_mlflow(prepared, engine).send(records)
     assert sizes == [2, 1, 1, 1, 4, 1]
-    assert open_mlflow(settings, engine).check(records) == ()
+    assert open_mlflow(prepared, engine).check(records) == ()
 
 
 def test_altered_span_content_in_the_database_is_named(
-    settings: Settings, engine: Engine, make_record: MakeRecord
+    prepared: Settings, engine: Engine, make_record: MakeRecord
 ) -> None:
-    mirror, record = open_mlflow(settings, engine), make_record(1)
+    mirror, record = open_mlflow(prepared, engine), make_record(1)
     mirror.send([record])
-    with sqlite3.connect(settings.home.mlflow / "mlflow.db") as db:
+    with sqlite3.connect(prepared.home.mlflow / "mlflow.db") as db:
         change = r"""UPDATE spans SET content = replace(content, '\"steps\": 4', '\"steps\": 5')"""
         db.execute(change)
     assert wheres(mirror, record) == ["attribute mlflow.spanInputs"]
@@ -370,18 +367,13 @@ def test_the_embedded_database_lies_in_the_home_in_wal_mode_and_nothing_elsewher
 
 
 def test_sealed_texts_are_nowhere_in_mlflow(
-    settings: Settings,
-    engine: Engine,
-    make_record: MakeRecord,
-    sealed_text: str,
-    empty_database: Path,
+    prepared: Settings, engine: Engine, make_record: MakeRecord, sealed_text: str
 ) -> None:
-    lay_out(empty_database, settings.home.mlflow)
-    mirror, record = open_mlflow(settings, engine), make_record(1)
+    mirror, record = open_mlflow(prepared, engine), make_record(1)
     inputs = record.statement.predicate["buildDefinition"]["externalParameters"]
     assert inputs["prompt"].keys() == {"sealed"}
     mirror.send([record])
-    files = [path for path in settings.home.mlflow.rglob("*") if path.is_file()]
+    files = [path for path in prepared.home.mlflow.rglob("*") if path.is_file()]
     stored = b"".join(path.read_bytes() for path in files)
     assert record.record_id.encode() in stored
     assert sealed_text.encode() not in stored
