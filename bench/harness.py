@@ -34,11 +34,13 @@ SYNC_ROUNDS = 100
 class Size:
     """How much is measured; `QUICK` only shows that everything runs.
 
-    `pictures_from` is a folder of photographs for clustered fingerprints.
+    `large_sides` is the share of their sides that large pictures have, `pictures_from` a folder of
+    photographs for clustered fingerprints.
     """
 
     pictures: int
     picture_side: int
+    large_sides: float
     callers: int
     submissions: int
     rounds: int
@@ -65,6 +67,7 @@ class Size:
 FULL = Size(
     pictures=30,
     picture_side=1024,
+    large_sides=1.0,
     callers=64,
     submissions=4096,
     rounds=5,
@@ -89,6 +92,7 @@ FULL = Size(
 QUICK = Size(
     pictures=2,
     picture_side=64,
+    large_sides=0.1,
     callers=4,
     submissions=16,
     rounds=1,

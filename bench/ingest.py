@@ -49,7 +49,8 @@ def measure(place: Path, size: Size) -> Subject:
     folders = []
     for name, side in SIDES.items():
         count = PER_PICTURE[name] * size.pictures
-        folder = _library(place / name.replace(" ", "-"), size.pictures_from, count, side)
+        longer = side and round(side * size.large_sides)
+        folder = _library(place / name.replace(" ", "-"), size.pictures_from, count, longer)
         found = _measured(folder, max(1, size.pictures // 2), many=name == USUAL)
         rows += _rows(name, folder, found)
         bars += _bars(name, found)
