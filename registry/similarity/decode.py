@@ -85,7 +85,7 @@ def open_image(
     nothing is decoded then), `image.suffix` (the file is named as another format).
     """
     if isinstance(source, bytes):
-        return _decode(source, "the picture", limits, least)
+        return _decode(source, "the file", limits, least)
     data = _read(source, limits)
     image = _decode(data, str(source), limits, least)
     if misnamed := suffix_problem(source, image):
@@ -156,7 +156,7 @@ def open_header(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
         raise _too_large(name, "more pixels than can be decoded safely", most) from None
     except UnidentifiedImageError:
         raise InputError(
-            f"{name} is not a picture that can be decoded",
+            f"{name} is no picture of a kind that is decoded",
             code="image.unreadable",
             hint=f"decoded are {', '.join(sorted(set(MEDIA_TYPES.values())))}",
         ) from None
