@@ -17,6 +17,8 @@ THUMBNAIL_SIDE = 320
 """Longest side at which an asset's features are taken, pixels."""
 ASSET_FEATURES = 500
 DESCRIPTOR_BYTES = 32
+CELLS = 8
+"""Cells along each side of a picture, each of which has its share of the corners that count."""
 
 _FAST_LEVEL = 10
 """Least contrast of a corner, in levels of 255; OpenCV's 20 finds little on cloth."""
@@ -40,6 +42,12 @@ class Features:
     def __len__(self) -> int:
         return len(self.points)
 
+    def only(self, numbers: Any) -> Features:
+        """Return those of these numbers, (n,) int."""
+        return Features(
+            self.points[numbers], self.descriptors[numbers], self.strengths[numbers], self.size
+        )
+
 
 def features_of(grey: Any, count: int) -> Features:
     """Return up to `count` features of a grey picture, (height, width) uint8."""
@@ -47,15 +55,21 @@ def features_of(grey: Any, count: int) -> Features:
     return _features(found, descriptors, grey)
 
 
-def both_sides_of(grey: Any, turned: Any, count: int) -> tuple[Features, Features]:
-    """Return up to `count` features of a grey picture, and of it mirrored, which is `turned`.
+def both_sides_of(grey: Any, turned: Any, count: int, most: int) -> tuple[Features, Features]:
+    """Return features of a grey picture, and of it mirrored, which is `turned`.
 
-    The corners are the same: finding them, which takes most of the time, is done once.
+    Of up to `count` they are the first `most`, as `spread` has them. The corners are the same:
+    finding them, which takes most of the time, is done once.
     """
     import cv2  # noqa: PLC0415  # heavy: only with a picture
 
     detector = _detector(count)
     found, descriptors = _corners(grey, count)
+    plain = _features(found, descriptors, grey)
+    if len(plain) > most:
+        chosen = spread(plain, CELLS)[:most]
+        found = [found[number] for number in chosen]
+        plain = plain.only(chosen)
     steps = [detector.getScaleFactor() ** level for level in range(detector.getNLevels())]
     edges = [(round(grey.shape[1] / step) - 1) * step for step in steps]
     there = [
@@ -70,7 +84,7 @@ def both_sides_of(grey: Any, turned: Any, count: int) -> tuple[Features, Feature
         for corner in found
     ]
     kept, others = detector.compute(turned, there)
-    return _features(found, descriptors, grey), _features(kept, others, turned)
+    return plain, _features(kept, others, turned)
 
 
 def mirrored_of(grey: Any) -> Any:

@@ -52,13 +52,18 @@ _PLACE_PIXELS = 2.0
 
 
 class _Size(NamedTuple):
-    """How many features of a query are taken at a size, and how many of them vote."""
+    """How many features of a query are taken at a size, how many are kept, and how many vote."""
 
     features: int
+    kept: int
     voting: int
 
 
-_SIZES = {QUERY_SIDE: _Size(800, 200), THUMBNAIL_SIDE: _Size(500, 200), 240: _Size(400, 120)}
+_SIZES = {
+    QUERY_SIDE: _Size(800, 800, 200),  # which is compared with thumbnails
+    THUMBNAIL_SIDE: _Size(500, 200, 200),
+    240: _Size(400, 120, 120),
+}
 """By the longest side, in pixels: what a query shows of an asset may be larger there, and smaller.
 
 Of an asset 64 corners are stored, the strongest all over it; the query's weaker ones are seldom
@@ -156,7 +161,8 @@ class Probe:
             if side not in self._seen:
                 grey = np.asarray(shrunk(self._grey, side))
                 turned = mirrored_of(grey)
-                features = both_sides_of(grey, turned, _SIZES[side].features)
+                size = _SIZES[side]
+                features = both_sides_of(grey, turned, size.features, size.kept)
                 self._seen[side] = _Seen((grey, turned), features)
             return self._seen[side]
 

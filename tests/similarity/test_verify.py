@@ -11,10 +11,12 @@ from PIL import Image
 
 from registry.similarity.features import (
     ASSET_FEATURES,
+    CELLS,
     Features,
     both_sides_of,
     features_of,
     mirrored_of,
+    spread,
 )
 from registry.similarity.fingerprints import grey_of
 from registry.similarity.overlap import likeness
@@ -71,9 +73,12 @@ def test_mirrored_features_are_those_that_are_found_in_the_mirrored_picture(
 ) -> None:
     grey = np.asarray(grey_of(photographs[0]))
     turned = mirrored_of(grey)
-    plain, ours = both_sides_of(grey, turned, ASSET_FEATURES)
+    plain, ours = both_sides_of(grey, turned, ASSET_FEATURES, ASSET_FEATURES)
     found = features_of(turned, ASSET_FEATURES)
     assert len(plain) == len(ours) == len(found)
+    few, others = both_sides_of(grey, turned, ASSET_FEATURES, 50)
+    assert few.points.tolist() == plain.points[spread(plain, CELLS)[:50]].tolist()
+    assert len(others) == 50
     gaps = np.linalg.norm(ours.points[:, None] - found.points[None], axis=2)
     same = gaps.min(axis=1) < 1
     assert same.mean() > 0.95
