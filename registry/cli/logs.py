@@ -79,7 +79,7 @@ def check(
     from registry.cli.output import emit
     from registry.cli.progress import progress
     from registry.cli.render.checks import log_report
-    from registry.workflows.check import cores
+    from registry.threads import cores
 
     try:
         with opened_here(home, "log check") as registry, progress() as line:

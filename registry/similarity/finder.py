@@ -43,11 +43,12 @@ from registry.similarity.text_matches import text_match
 from registry.similarity.texts import NOT_COMPARABLE, is_text, text_print, text_type_of
 from registry.similarity.verify import Probe
 from registry.store.transaction import read
+from registry.threads import cores
 
 RADIUS = 62
 """Largest distance that is searched for unless the caller says otherwise."""
-_AT_ONCE = 2
-"""Threads beside that of the caller: for corners, and for comparisons by them."""
+_MOST_THREADS = 3
+"""Most threads beside that of the caller: for corners, and for comparisons by them."""
 MOST_MATCHES = 200
 """Most look-alikes of one bank in an answer; a note says when there were more."""
 
@@ -141,15 +142,18 @@ def find(
     data = read_source(source, limits)
     sha256 = sha256_hex(data)
     media_type = _media_type(data, source)
-    with read(engine) as conn:
-        known = any(place.same(conn, sha256, None, None) for place in places)
-    said = text_print(data, media_type)
-    known = known or said is not None or (bool(data) and not media_type.startswith("image/"))
     chosen = default() if calibration is None else calibration
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        query, probe, notes = _examined(data, source, limits, threads, known=known)
-        if query is None and is_text(media_type):
-            notes = () if said is not None else (NOT_COMPARABLE,)
+    with _threads() as threads:
+        try:
+            query, probe, notes = _examined(data, source, limits, threads, places)
+        except InputError as error:
+            text = text_print(data, media_type)
+            other = bool(data) and not media_type.startswith("image/")
+            if text is None and not other and not _is_known(engine, places, sha256):
+                raise
+            query, probe, notes = None, None, (f"only the bytes were compared: {error.message}",)
+            if is_text(media_type):
+                notes = () if text is not None else (NOT_COMPARABLE,)
         asked = _Asked(
             engine, threads, data, sha256, media_type, query, probe, notes, radius, now_ms, chosen
         )
@@ -173,7 +177,7 @@ def find_stored(
     """
     places = shelves(engine, banks, now_ms)
     probe = Probe(query.image) if query is not None and query.fingerprintable else None
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    with _threads() as threads:
         asked = _Asked(
             engine,
             threads,
@@ -203,6 +207,11 @@ def _answered(asked: _Asked, places: Sequence[Shelf]) -> FindResult:
     )
 
 
+def _threads() -> Executor:
+    """Return as many as there are cores, with that of the caller: more would only take turns."""
+    return ThreadPoolExecutor(max(1, min(_MOST_THREADS, cores() - 1)))
+
+
 def _media_type(data: bytes, source: bytes | Path) -> str:
     """Return the media type by content, then by name; what may be a text is taken for one."""
     found = media_type_of(data, source.name if isinstance(source, Path) else "")
@@ -210,24 +219,26 @@ def _media_type(data: bytes, source: bytes | Path) -> str:
 
 
 def _examined(
-    data: bytes, source: bytes | Path, limits: ImageLimits, threads: Executor, *, known: bool
-) -> tuple[Query | None, Probe | None, tuple[str, ...]]:
-    """Compute what to look for; a broken picture matters only where nothing else is known.
-
-    Hashes are computed beside the corners, which take longest.
-    """
-    try:
-        image, grey = opened(data, limits)
-        probe = Probe(grey)
-        probe.begin(threads)
-        query = query_of(data, limits, (image, grey))
-    except InputError as error:
-        if not known:
-            raise
-        return None, None, (f"only the bytes were compared: {error.message}",)
+    data: bytes,
+    source: bytes | Path,
+    limits: ImageLimits,
+    threads: Executor,
+    places: Sequence[Shelf],
+) -> tuple[Query, Probe | None, tuple[str, ...]]:
+    """Compute what to look for: hashes beside the corners, which take longest."""
+    image, grey = opened(data, limits)
+    probe = Probe(grey)
+    probe.begin(threads)
+    listed = any(not isinstance(place, Assets) for place in places)
+    query = query_of(data, limits, (image, grey), listed=listed)
     misnamed = suffix_problem(source, image) if isinstance(source, Path) else None
     notes = (*((f"the file {misnamed}",) if misnamed else ()), *query.notes)
     return query, probe if query.fingerprintable else None, notes
+
+
+def _is_known(engine: Engine, places: Sequence[Shelf], sha256: str) -> bool:
+    with read(engine) as conn:
+        return any(place.same(conn, sha256, None, None) for place in places)
 
 
 def _heard(asked: _Asked) -> _Heard:

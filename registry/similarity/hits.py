@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from registry.similarity.borders import TRIMMED
@@ -18,6 +19,7 @@ from registry.similarity.prints import BLACK
 from registry.similarity.segments import SEGMENTS
 from registry.similarity.values import bits_apart, parts_of
 from registry.similarity.votes import VOTES
+from registry.threads import Task
 
 WHOLE = (PHASH256, PHASH256_V1, TRIMMED, BLACK, FRAMES)
 """All fingerprints that are a `phash256` of a whole picture: they are compared with each other."""
@@ -30,7 +32,7 @@ WIDE = ("", "framed")
 """Variants that are looked for in the whole radius."""
 MOST_VOTED = 12
 """Most candidates by their corners: each costs a comparison."""
-SURELY_VOTED = 3
+SURELY_VOTED = 2
 """Of these the first few are compared in any case, the others where they stand out."""
 STANDS_OUT = 1.15
 """Score, by that of the last candidate, from which one does: chance gives all about the same."""
@@ -135,8 +137,9 @@ def votes_of(
     def side(mirrored: bool) -> list[tuple[str, float]]:
         return index.search(keys(mirrored), MOST_VOTED)
 
-    begun = {"": threads.submit(side, False), "mirrored": threads.submit(side, True)}
-    return lambda: by_votes({transform: found.result() for transform, found in begun.items()})
+    plain, mirrored = (Task(threads, partial(side, turned)) for turned in (False, True))
+    # The caller has time for the one that is begun last.
+    return lambda: by_votes({"mirrored": mirrored.result(), "": plain.result()})
 
 
 def by_votes(found: Mapping[str, Sequence[tuple[str, float]]]) -> list[Hit]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy import Connection, select
@@ -18,6 +19,7 @@ from registry.similarity.hits import Hit
 from registry.similarity.verify import VERIFIER, Geometry
 from registry.store.sidecar_tables import ThumbnailRow
 from registry.store.types import table_of
+from registry.threads import results
 
 SURE_BITS = 30
 """Distance up to which a whole picture is not compared once more, unless E leaves a doubt: what
@@ -62,8 +64,9 @@ def judge(
     doubted = _doubted(hits, unverified)
     thumbnails = _thumbnails(conn, [hit.sha256 for hit in doubted])
     visible = [hit for hit in doubted if hit.sha256 in thumbnails]
-    seen = threads.map(  # OpenCV and numpy let other threads run
-        lambda hit: probe.against(thumbnails[hit.sha256], mirrored=_side(hit)), visible
+    seen = results(  # OpenCV and numpy let other threads run
+        threads,
+        [partial(probe.against, thumbnails[hit.sha256], mirrored=_side(hit)) for hit in visible],
     )
     geometry = dict(zip((hit.sha256 for hit in visible), seen, strict=True))
     return [_judged(hit, unverified[hit.sha256], calibration, geometry) for hit in hits]

@@ -56,16 +56,21 @@ def opened(data: bytes, limits: ImageLimits) -> tuple[Image.Image, Image.Image]:
 
 
 def query_of(
-    data: bytes, limits: ImageLimits, shown: tuple[Image.Image, Image.Image] | None = None
+    data: bytes,
+    limits: ImageLimits,
+    shown: tuple[Image.Image, Image.Image] | None = None,
+    *,
+    listed: bool = True,
 ) -> Query:
     """Compute all that is looked for of a picture.
 
-    `shown` is what `opened` gave, where that was called before. Raises InputError as it does.
+    `shown` is what `opened` gave, where that was called before; without `listed`, PDQ is left out,
+    which only banks are searched by. Raises InputError as `opened` does.
     """
     image, grey = opened(data, limits) if shown is None else shown
     looked_for = dict(variants(image, grey)) | dict(_frames(data, limits, image))
     parts = both_sides_of(grey)
-    checked = pdq.pdq_of(grey) if "" in looked_for else None
+    checked = pdq.pdq_of(grey) if listed and "" in looked_for else None
     return Query(
         sha256_hex(data),
         pixels_digest(image),

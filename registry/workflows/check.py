@@ -5,7 +5,6 @@ Puts the parts together: the log's own check, the vault, the keyring, and where 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
@@ -26,11 +25,6 @@ from registry.workflows.witness_keys import witnesses
 
 Progress = Callable[[int, int], None]
 STATE_NAME = "log-check.json"
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_log(

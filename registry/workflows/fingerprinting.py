@@ -29,7 +29,7 @@ from registry.store.rows import fingerprint_row, thumbnail_row
 from registry.store.sidecar_tables import FingerprintRow, ThumbnailRow
 from registry.store.transaction import read, refuse_read_only, write
 from registry.store.types import table_of
-from registry.workflows.check import cores
+from registry.threads import cores
 from registry.workflows.personal import is_personal
 from registry.workflows.services import Services
 from registry.workflows.view import RecordView

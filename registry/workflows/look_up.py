@@ -59,6 +59,8 @@ def _explained(services: Services, found: FindResult) -> tuple[Match, ...]:
     for match in found.matches:
         if match.entry is not None:
             wanted.setdefault(match.bank, []).append(match.id.removeprefix("sha256:"))
+    if not wanted:
+        return found.matches
     with read(services.engine) as conn:
         entries = {
             (bank, sha256): info

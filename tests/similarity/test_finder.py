@@ -314,7 +314,7 @@ def test_what_is_no_picture_is_looked_up_by_its_bytes(
     assert "only the bytes were compared" in result.notes[0]
     named = tmp_path / "picture.jpg"
     named.write_bytes(other.replace(b"%PDF", b"pdf"))
-    with pytest.raises(InputError, match="not a picture"):
+    with pytest.raises(InputError, match="no picture of a kind"):
         find(engine, named, LIMITS)
 
 

@@ -6,7 +6,6 @@ Running it again goes on where it was stopped, whatever stopped it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -27,6 +26,7 @@ from registry.core.statements import Statement, Subject
 from registry.errors import ConflictError, InputError
 from registry.similarity.media import UNKNOWN
 from registry.similarity.palette import PALETTE
+from registry.threads import cores
 from registry.workflows.ingest import INGEST, Taken, log_ingest
 from registry.workflows.ingest_folder.pool import (
     BATCH,
@@ -175,7 +175,7 @@ class _Run:
         """Read and log all files; return how many processes read them."""
         files = self._files(wanted)
         first = list(islice(files, FEW))
-        jobs = self._how.jobs or (_cores() if len(first) == FEW else 1)
+        jobs = self._how.jobs or (cores() if len(first) == FEW else 1)
         with (
             closing(self._readings(chain(first, files), jobs)) as readings,
             ThreadPoolExecutor(CALLERS, thread_name_prefix="ingest-log") as callers,
@@ -298,13 +298,6 @@ class _Run:
         elif outcome.state == "duplicate":
             self._duplicates.append(outcome)
         self._told(outcome)
-
-
-def _cores() -> int:
-    """Return the cores that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _batches(files: Iterable[Found]) -> Iterator[Batch]:

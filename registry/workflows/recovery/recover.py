@@ -35,10 +35,10 @@ from registry.log.submission import Accepted
 from registry.store.log_tables import LogEntryRow
 from registry.store.transaction import read, write
 from registry.store.types import table_of
+from registry.threads import cores
 from registry.vault.segments import FOLDER
 from registry.vault.shelf import Shelf, read_shelf
 from registry.vault.store import Vault
-from registry.workflows.check import cores
 from registry.workflows.erase import finish_erasures
 from registry.workflows.recovery.filling import Beside, add_fingerprints, write_records
 from registry.workflows.recovery.freshness import Found, all_heads, refuse_older, stored_head

@@ -20,11 +20,11 @@ from registry.core.recovery_answers import RestoreReport
 from registry.errors import HomeError, InputError, IntegrityError, MaterialError
 from registry.log.replay import Record, Replay
 from registry.settings import Home, Settings
+from registry.threads import cores
 from registry.vault.segments import FOLDER, Segment, copy_segment
 from registry.vault.shelf import Pointer, Shelf, copy_blobs, indices_of, read_shelf
 from registry.vault.store import Vault
 from registry.workflows import setup
-from registry.workflows.check import cores
 from registry.workflows.fresh import fresh_database
 from registry.workflows.recovery.filling import (
     Beside,

@@ -16,9 +16,9 @@ from registry.core.generation import Blob
 from registry.errors import GenopsError
 from registry.log.replay import Record
 from registry.mirrors.mlflow import open_mlflow
+from registry.threads import cores
 from registry.vault.shelf import Shelf, copy_blobs
 from registry.vault.store import Vault
-from registry.workflows.check import cores
 from registry.workflows.services import Services
 from registry.workflows.transfer import sidecars
 from registry.workflows.transfer.filling import exported_records
