@@ -61,7 +61,7 @@ class _Size(NamedTuple):
 
 _SIZES = {
     QUERY_SIDE: _Size(800, 800, 200),  # which is compared with thumbnails
-    THUMBNAIL_SIDE: _Size(500, 200, 200),
+    THUMBNAIL_SIDE: _Size(500, 150, 150),
     240: _Size(400, 120, 120),
 }
 """By the longest side, in pixels: what a query shows of an asset may be larger there, and smaller.

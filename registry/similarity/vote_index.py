@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Owners = npt.NDArray[np.int32]
     _Pairs = tuple[Any, Any]
 
-MOST_POSTINGS = 800_000
+MOST_POSTINGS = 600_000
 """Most list entries that one search counts: the rarest keys come first, and tell most."""
 
 _TABLES = 2
