@@ -27,7 +27,7 @@ def pixels_v1(width: int, height: int, rgba: bytes) -> str:
 def pixels_v1_of(width: int, height: int, parts: Iterable[bytes]) -> str:
     """Return `pixels_v1` of pixels that come in parts, each of whole pixels; raises as it does.
 
-    Parts that a processor's cache holds take half as long as a picture of 4 MB at once.
+    So no second copy of a large picture has to be held.
     """
     digest = hashlib.sha256(f"{FORMAT}\n{width} {height}\n".encode("ascii"))
     size = 0

@@ -17,7 +17,7 @@ THUMBNAIL_SIDE = 320
 """Longest side at which an asset's features are taken, pixels."""
 ASSET_FEATURES = 500
 DESCRIPTOR_BYTES = 32
-CELLS = 8
+_CELLS = 8
 """Cells along each side of a picture, each of which has its share of the corners that count."""
 
 _FAST_LEVEL = 10
@@ -67,7 +67,7 @@ def both_sides_of(grey: Any, turned: Any, count: int, most: int) -> tuple[Featur
     found, descriptors = _corners(grey, count)
     plain = _features(found, descriptors, grey)
     if len(plain) > most:
-        chosen = spread(plain, CELLS)[:most]
+        chosen = spread(plain)[:most]
         found = [found[number] for number in chosen]
         plain = plain.only(chosen)
     steps = [detector.getScaleFactor() ** level for level in range(detector.getNLevels())]
@@ -114,16 +114,16 @@ def _features(corners: Sequence[Any], descriptors: Any, grey: Any) -> Features:
     return Features(points, descriptors, strengths, (grey.shape[1], grey.shape[0]))
 
 
-def spread(features: Features, cells: int) -> Any:
-    """Return the numbers of all features, the strongest of each of cells x cells first.
+def spread(features: Features) -> Any:
+    """Return the numbers of all features, the strongest of each of 8x8 cells first.
 
     Then the second of each, and so on: a part of the picture holds its share of the first.
     """
     import numpy as np  # noqa: PLC0415
 
     strongest = np.argsort(-features.strengths, kind="stable")
-    places = features.points[strongest] * cells / np.asarray(features.size, np.float32)
-    cell = places.astype(np.int64) @ np.array([1, cells])
+    places = features.points[strongest] * _CELLS / np.asarray(features.size, np.float32)
+    cell = places.astype(np.int64) @ np.array([1, _CELLS])
     grouped = np.argsort(cell, kind="stable")
     sorted_cells = cell[grouped]
     rank = np.empty(len(cell), np.int64)

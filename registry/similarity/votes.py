@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from registry.similarity.features import (
     ASSET_FEATURES,
-    CELLS,
     THUMBNAIL_SIDE,
     Features,
     features_of,
@@ -52,14 +51,14 @@ def votes_of(image: Image.Image) -> bytes:
 
     small = shrunk(grey_of(image), THUMBNAIL_SIDE)
     features = features_of(np.asarray(small), ASSET_FEATURES)
-    chosen = spread(features, CELLS)[:_FEATURES]
+    chosen = spread(features)[:_FEATURES]
     whole = len(chosen) // _WHOLE_PARTS * _WHOLE_PARTS
     return bytes(keys_of(features.descriptors[chosen[:whole]]).tobytes())
 
 
 def looked_for(features: Features, most: int) -> Any:
     """Return the keys, (n, 2) uint16, of at most so many of a query's features."""
-    return keys_of(features.descriptors[spread(features, CELLS)[:most]])
+    return keys_of(features.descriptors[spread(features)[:most]])
 
 
 def keys_of(descriptors: Any) -> Any:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from registry.similarity.features import (
     ASSET_FEATURES,
-    CELLS,
     Features,
     both_sides_of,
     features_of,
@@ -77,7 +76,7 @@ def test_mirrored_features_are_those_that_are_found_in_the_mirrored_picture(
     found = features_of(turned, ASSET_FEATURES)
     assert len(plain) == len(ours) == len(found)
     few, others = both_sides_of(grey, turned, ASSET_FEATURES, 50)
-    assert few.points.tolist() == plain.points[spread(plain, CELLS)[:50]].tolist()
+    assert few.points.tolist() == plain.points[spread(plain)[:50]].tolist()
     assert len(others) == 50
     gaps = np.linalg.norm(ours.points[:, None] - found.points[None], axis=2)
     same = gaps.min(axis=1) < 1
